@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device as a whole: capabilities, commands, configuration and its own events.
+
+use crate::{
+    chip::Chip,
+    regs::*, //
+};
+use kernel::{
+    bitfield,
+    device::Bound,
+    ims::{
+        self,
+        MmioArray,
+        Pasid,
+        Window, //
+    },
+    io::{
+        poll::read_poll_timeout,
+        Io,
+        MmioBackend,
+        Region, //
+    },
+    irq::{
+        self,
+        Flags,
+        IrqReturn, //
+    },
+    msi,
+    new_mutex,
+    num::Bounded,
+    pci::{
+        self,
+        DevresBar, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        Mutex, //
+    },
+    time::Delta, //
+};
+
+pub(crate) type Registers<'a> = Window<'a, END>;
+
+/// What the device has, from its capability registers.
+pub(crate) struct Capabilities {
+    pub(crate) wqs: u32,
+    wq_entries: u32,
+    wqcfg_stride: usize,
+    engines: u32,
+    max_xfer_shift: u8,
+    max_batch_shift: u8,
+    commands: Option<u32>,
+    wqcfg: usize,
+    grpcfg: usize,
+    ims: usize,
+    pub(crate) slots: u32,
+}
+
+/// The events of MSI-X vector 0.
+pub(crate) struct Events {
+    dev: ARef<pci::Device>,
+    bar: Arc<DevresBar<END>>,
+    command_done: Atomic<bool>,
+    pub(crate) commands: Atomic<u64>,
+    pub(crate) errors: Atomic<u64>,
+    pub(crate) last_error: Atomic<u64>,
+    pub(crate) halts: Atomic<u64>,
+    pub(crate) handles_revoked: Atomic<u64>,
+}
+
+/// The handler of MSI-X vector 0.
+struct EventHandler(Arc<Events>);
+
+impl irq::Handler for EventHandler {
+    fn handle(&self) -> IrqReturn {
+        let events = &*self.0;
+        let Some(bar) = events.bar.try_access() else {
+            return IrqReturn::None;
+        };
+        let cause = bar.read(INTCAUSE);
+        if cause.into_raw() == 0 || cause.into_raw() == u32::MAX {
+            return IrqReturn::None;
+        }
+        bar.write_reg(cause);
+
+        if cause.err() {
+            let error = bar.try_read(SWERR).unwrap_or(SWERR::zeroed());
+            acknowledge_error(&*bar);
+            events.last_error.store(error.into_raw(), Relaxed);
+            if events.errors.fetch_add(1, Relaxed) == 0 {
+                dev_err!(
+                    events.dev,
+                    "software error {:#x}, operation {:#x}; later ones are only counted\n",
+                    error.error().get(),
+                    error.operation().get(),
+                );
+            }
+        }
+        if cause.halt() && events.halts.fetch_add(1, Relaxed) == 0 {
+            dev_err!(events.dev, "the device halted\n");
+        }
+        if cause.int_handle_revoked() {
+            events.handles_revoked.fetch_add(1, Relaxed);
+        }
+        if cause.cmd() {
+            events.commands.fetch_add(1, Relaxed);
+            events.command_done.store(true, Release);
+        }
+        IrqReturn::Handled
+    }
+}
+
+type EventRegistration<'a> = Pin<KBox<irq::Registration<'a, EventHandler>>>;
+
+/// The device.
+#[pin_data]
+pub(crate) struct Device<'a> {
+    dev: &'a pci::Device<Bound>,
+    regs: Registers<'a>,
+    pub(crate) portals: Window<'a>,
+    pub(crate) caps: Capabilities,
+    pub(crate) domain: ims::Domain<'a, Chip>,
+    pub(crate) events: Arc<Events>,
+    _registration: EventRegistration<'a>,
+    timeout: Delta,
+    /// The device takes one command at a time.
+    #[pin]
+    command: Mutex<()>,
+}
+
+/// Reads what the device can do, and refuses what this driver cannot use.
+fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabilities> {
+    if regs.read(VERSION).into_raw() == u32::MAX {
+        dev_err!(dev, "the device does not respond\n");
+        return Err(EIO);
+    }
+
+    let (gencap, wqcap, offsets) = (
+        regs.try_read(GENCAP)?,
+        regs.try_read(WQCAP)?,
+        regs.try_read(OFFSETS)?,
+    );
+    // CAST: The fields are 8 bits wide at most, the table offsets 16 bits.
+    let offset = |units: u64| units as usize * TABLE_MULT;
+    let caps = Capabilities {
+        wqs: wqcap.num_wqs().get() as u32,
+        wq_entries: wqcap.total_wq_size().get() as u32,
+        wqcfg_stride: 1 << (wqcap.wqcfg_size().get() as u32 + wqcfg::MIN_SHIFT),
+        engines: regs.try_read(ENGCAP)?.num_engines().get() as u32,
+        max_xfer_shift: gencap.max_xfer_shift().get() as u8,
+        max_batch_shift: gencap.max_batch_shift().get() as u8,
+        commands: gencap
+            .cmd_cap()
+            .then(|| regs.read(CMDCAP).commands().get()),
+        wqcfg: offset(offsets.wqcfg().get()),
+        grpcfg: offset(offsets.grpcfg().get()),
+        ims: offset(offsets.ims().get()),
+        slots: gencap.max_ims_mult().get() as u32 * IMS_MULT,
+    };
+
+    if caps.slots == 0 || caps.ims == 0 {
+        dev_err!(dev, "the device has no message store\n");
+        return Err(EOPNOTSUPP);
+    }
+    if dvsec_without_ims(dev) {
+        dev_err!(dev, "the SIOV capability says that there is no message store\n");
+        return Err(EOPNOTSUPP);
+    }
+    if !gencap.config_en() || !wqcap.dedicated_mode() {
+        dev_err!(dev, "no configurable dedicated work queues\n");
+        return Err(EOPNOTSUPP);
+    }
+    if caps.wqs == 0 || caps.engines == 0 || regs.try_read(GRPCAP)?.num_groups().get() == 0 {
+        dev_err!(dev, "no work queue, engine or group\n");
+        return Err(EIO);
+    }
+
+    let slots = caps.slots as usize * size_of::<SlotRegisters>();
+    let tables = [
+        ("group", caps.grpcfg, grpcfg::STRIDE),
+        ("work queue", caps.wqcfg, caps.wqs as usize * caps.wqcfg_stride),
+        ("message store", caps.ims, slots),
+    ];
+    for (name, start, len) in tables {
+        // Offsets have 16 bits, so that no sum overflows.
+        let overlap = tables.iter().any(|&(other, begin, size)| {
+            other != name && start < begin + size && begin < start + len
+        });
+        if start < END || start + len > regs.size() || overlap {
+            dev_err!(dev, "the {name} table does not fit BAR {REGISTERS_BAR}\n");
+            return Err(EIO);
+        }
+    }
+    Ok(caps)
+}
+
+/// Returns whether a Scalable I/O Virtualization DVSEC exists and denies a message store.
+fn dvsec_without_ims(dev: &pci::Device<Bound>) -> bool {
+    bitfield! {
+        struct Header(u32) {
+            15:0 id;
+            31:20 next;
+        }
+    }
+    /// `PCI_EXT_CAP_ID_DVSEC`.
+    const DVSEC: u32 = 0x23;
+    /// Offsets within the DVSEC: vendor, DVSEC id and capabilities (SIOV specification).
+    const VENDOR: usize = 4;
+    const ID: usize = 8;
+    const CAPABILITIES: usize = 0x14;
+    const VENDOR_INTEL: u32 = 0x8086;
+    const ID_SIOV: u16 = 5;
+    /// First extended capability, and the number that fit behind it.
+    const FIRST: usize = 0x100;
+    const MOST: usize = (4096 - FIRST) / 8;
+
+    let Ok(config) = dev.config_space_extended() else {
+        return false;
+    };
+    let mut at = FIRST;
+    for _ in 0..MOST {
+        let Ok(header) = config.try_read32(at) else {
+            return false;
+        };
+        let header = Header::from_raw(header);
+        if header.id() == DVSEC
+            && config.try_read32(at + VENDOR).is_ok_and(|v| v & 0xffff == VENDOR_INTEL)
+            && config.try_read16(at + ID).is_ok_and(|id| id == ID_SIOV)
+        {
+            return config.try_read32(at + CAPABILITIES).is_ok_and(|caps| caps & 1 == 0);
+        }
+        // CAST: The field has 12 bits.
+        at = header.next().get() as usize;
+        if at < FIRST {
+            return false;
+        }
+    }
+    false
+}
+
+impl<'a> Device<'a> {
+    /// Finds out what the device can do, resets it and gives it an irq domain.
+    pub(crate) fn new(
+        dev: &'a pci::Device<Bound>,
+        timeout: Delta,
+    ) -> Result<impl PinInit<Self, Error> + 'a> {
+        let regs = Registers::new(dev, REGISTERS_BAR, c"idxd_ims registers").inspect_err(|e| {
+            dev_err!(dev, "cannot map BAR {REGISTERS_BAR}: {e:?}\n");
+        })?;
+        let portals = Window::new(dev, PORTALS_BAR, c"idxd_ims portals").inspect_err(|e| {
+            dev_err!(dev, "cannot map BAR {PORTALS_BAR}: {e:?}\n");
+        })?;
+        let caps = capabilities(dev, regs)?;
+        if caps.wqs as usize * PORTALS_PER_WQ * PORTAL_SIZE > portals.size() {
+            dev_err!(dev, "the portals do not fit BAR {PORTALS_BAR}\n");
+            return Err(EIO);
+        }
+
+        reset(dev, regs, timeout)?;
+
+        let events = Arc::new(
+            Events {
+                dev: dev.into(),
+                bar: regs.revocable(),
+                command_done: Atomic::new(false),
+                commands: Atomic::new(0),
+                errors: Atomic::new(0),
+                last_error: Atomic::new(0),
+                halts: Atomic::new(0),
+                handles_revoked: Atomic::new(0),
+            },
+            GFP_KERNEL,
+        )?;
+        let vectors = msi::msix_vectors(dev, 1, 1).inspect_err(|e| {
+            dev_err!(dev, "no MSI-X vector: {e:?}\n");
+        })?;
+        let registration = msi::request_vector(
+            vectors.index(0)?,
+            Flags::TRIGGER_NONE,
+            c"idxd-ims-events",
+            Ok(EventHandler(events.clone())),
+        )?;
+
+        let store = MmioArray::new(regs, caps.ims, caps.slots)?;
+        let domain = ims::Domain::new(dev, store).inspect_err(|&e| {
+            if e == EOPNOTSUPP {
+                dev_err!(dev, "message stores need interrupt remapping and MSI\n");
+            } else {
+                dev_err!(dev, "cannot use the message store: {e:?}\n");
+            }
+        })?;
+
+        Ok(try_pin_init!(Self {
+            dev,
+            regs,
+            portals,
+            caps,
+            domain,
+            events,
+            _registration: registration,
+            timeout,
+            command <- new_mutex!(()),
+        }))
+    }
+
+    pub(crate) fn pci(&self) -> &'a pci::Device<Bound> {
+        self.dev
+    }
+
+    /// Runs a command and returns its result.
+    ///
+    /// Errors: [`ETIMEDOUT`] if it does not complete, [`EIO`] if the device refuses it.
+    pub(crate) fn command(&self, command: Command, operand: u32) -> Result<u16> {
+        let operand = Bounded::<u32, 20>::try_new(operand).ok_or(EINVAL)?;
+        let done = &self.events.command_done;
+        let _guard = self.command.lock();
+
+        done.store(false, Relaxed);
+        self.regs.write_reg(
+            CMD::zeroed()
+                .with_cmd(Bounded::<u32, 5>::try_new(command as u32).ok_or(EINVAL)?)
+                .with_operand(operand)
+                .with_int_req(true),
+        );
+        let waited = read_poll_timeout(
+            || Ok(done.load(Acquire)),
+            |&done| done,
+            Delta::from_micros(50),
+            self.timeout,
+        );
+        let status = self.regs.read(CMDSTS);
+        if status.active() && status.into_raw() != u32::MAX {
+            dev_err!(self.dev, "{command:?} does not complete\n");
+            return Err(ETIMEDOUT);
+        }
+        if waited.is_err() {
+            dev_err!(self.dev, "{command:?} completed without its interrupt\n");
+        }
+        check(self.dev, command, status)
+    }
+
+    /// Returns whether the device has `command`.
+    fn has(&self, command: Command) -> bool {
+        self.caps
+            .commands
+            .is_some_and(|commands| commands & (1 << command as u32) != 0)
+    }
+
+    /// Configures `wqs` dedicated work queues in one group with all engines, and enables the device.
+    pub(crate) fn configure(&self, wqs: u32, pasid: Option<Pasid>) -> Result {
+        let caps = &self.caps;
+        let entries = caps.wq_entries / wqs;
+        if entries == 0 {
+            dev_err!(self.dev, "{} entries for {wqs} work queues\n", caps.wq_entries);
+            return Err(EINVAL);
+        }
+
+        let mode = WqMode::zeroed().with_dedicated(true).with_const_priority::<10>();
+        let mode = match pasid {
+            Some(pasid) => mode.with_pasid_en(true).with_pasid(pasid),
+            None => mode,
+        };
+        let limits = WqLimits::zeroed()
+            .try_with_max_xfer_shift(caps.max_xfer_shift)?
+            .try_with_max_batch_shift(caps.max_batch_shift)?;
+
+        for wq in 0..caps.wqs {
+            let at = caps.wqcfg + wq as usize * caps.wqcfg_stride;
+            let used = wq < wqs;
+            for word in (0..caps.wqcfg_stride).step_by(size_of::<u32>()) {
+                let value = match word {
+                    wqcfg::SIZE if used => entries,
+                    wqcfg::MODE if used => mode.into_raw(),
+                    wqcfg::LIMITS if used => limits.into_raw(),
+                    _ => 0,
+                };
+                // Operations are all allowed unless the device restricts them per work queue; the
+                // mask that does is left as the reset set it.
+                if word < 32 {
+                    self.regs.try_write32(value, at + word)?;
+                }
+            }
+        }
+
+        for word in 0..4 {
+            let first = word * 64;
+            let bits = wqs.saturating_sub(first).min(64);
+            let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+            let at = caps.grpcfg + grpcfg::WQS + word as usize * size_of::<u64>();
+            self.regs.try_write64(mask, at)?;
+        }
+        let engines = u64::MAX >> (64 - caps.engines.min(64));
+        self.regs.try_write64(engines, caps.grpcfg + grpcfg::ENGINES)?;
+        self.regs.try_write64(0, caps.grpcfg + grpcfg::FLAGS)?;
+
+        self.regs.write_reg(
+            GENCTRL::zeroed()
+                .with_softerr_int_en(true)
+                .with_halt_int_en(true),
+        );
+        self.command(Command::EnableDevice, 0)?;
+        if self.regs.read(GENSTS).state().get() != STATE_ENABLED {
+            dev_err!(self.dev, "enabled, but not in the enabled state\n");
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    /// Enables work queue `wq`.
+    pub(crate) fn enable_wq(&self, wq: u32) -> Result {
+        self.command(Command::EnableWq, wq).map(|_| ())
+    }
+
+    /// Returns the handle that descriptors name slot `index` by.
+    pub(crate) fn request_handle(&self, index: u16) -> Result<u16> {
+        if !self.has(Command::RequestIntHandle) {
+            return Ok(index);
+        }
+        self.command(Command::RequestIntHandle, INT_HANDLE_IMS | u32::from(index))
+    }
+
+    /// Resets the device: no descriptor survives, and no slot is raised any more.
+    pub(crate) fn quiesce(&self) {
+        // `reset()` says what went wrong. The slots are masked when their interrupts are freed.
+        let _ = reset(self.dev, self.regs, self.timeout);
+    }
+
+    /// Returns `handle` to the device.
+    pub(crate) fn release_handle(&self, handle: u16) {
+        if self.has(Command::ReleaseIntHandle) {
+            // `command()` says what went wrong; a reset releases the handle in the end.
+            let _ = self.command(
+                Command::ReleaseIntHandle,
+                INT_HANDLE_IMS | u32::from(handle),
+            );
+        }
+    }
+}
+
+/// Resets the device without its interrupts.
+fn reset(dev: &pci::Device<Bound>, regs: Registers<'_>, timeout: Delta) -> Result {
+    let idle = |what| {
+        read_poll_timeout(
+            || Ok(regs.read(CMDSTS)),
+            |status| !status.active() || status.into_raw() == u32::MAX,
+            Delta::from_micros(50),
+            timeout,
+        )
+        .inspect_err(|_| dev_err!(dev, "{what} does not complete\n"))
+    };
+
+    idle("an earlier command")?;
+    regs.write_reg(GENCTRL::zeroed());
+    regs.write_reg(CMD::zeroed().with_const_cmd::<{ Command::ResetDevice as u32 }>());
+    check(dev, Command::ResetDevice, idle("ResetDevice")?)?;
+    regs.write_reg(INTCAUSE::from_raw(u32::MAX));
+    acknowledge_error(regs);
+
+    if regs.read(GENSTS).state().get() != STATE_DISABLED {
+        dev_err!(dev, "reset, but not in the disabled state\n");
+        return Err(EIO);
+    }
+    Ok(())
+}
+
+fn acknowledge_error<'a>(regs: impl Io<'a, Target = Region<END>, Backend = MmioBackend>) {
+    // It only fails for a BAR that is not aligned.
+    let _ = regs.try_write_reg(SWERR::zeroed().with_valid(true).with_overflow(true));
+}
+
+/// Returns the result of a command that completed.
+fn check(dev: &pci::Device<Bound>, command: Command, status: CMDSTS) -> Result<u16> {
+    if status.into_raw() == u32::MAX {
+        dev_err!(dev, "the device does not respond\n");
+        return Err(EIO);
+    }
+    match status.err().get() {
+        // CAST: The field has 16 bits.
+        0 => Ok(status.result().get() as u16),
+        error => {
+            dev_err!(dev, "{command:?} failed with status {error:#x}\n");
+            Err(EIO)
+        }
+    }
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Driver for the Intel Data Streaming Accelerator (DSA) with its interrupt message store (IMS).
+//!
+//! MSI-X vector 0 takes the device's own events. The completions of each work queue come by an
+//! interrupt of the message store, from the device's own irq domain.
+
+use kernel::{
+    bindings,
+    device::{
+        Bound,
+        Core, //
+    },
+    held::Held,
+    ims::Pasid,
+    new_mutex, pci,
+    prelude::*,
+    str::CString,
+    sync::Mutex,
+    time::Delta, //
+};
+
+mod chip;
+mod debugfs;
+mod device;
+mod line;
+mod queue;
+mod regs;
+
+use crate::{
+    debugfs::HeldState,
+    device::Device,
+    line::Line,
+    queue::Queue, //
+};
+
+/// What a device has been set up to do.
+struct Work<'a> {
+    lines: KVec<Option<Line<'a>>>,
+    queues: KVec<Queue>,
+}
+
+/// All of a device.
+#[pin_data(PinnedDrop)]
+struct State<'a> {
+    // Interrupts go before the device that they come from.
+    #[pin]
+    work: Mutex<Work<'a>>,
+    #[pin]
+    device: Device<'a>,
+    pasid: Option<Pasid>,
+}
+
+impl<'a> State<'a> {
+    fn new(pdev: &'a pci::Device<Bound>, parameters: Parameters) -> Result<Pin<KBox<Self>>> {
+        let device = Device::new(pdev, parameters.timeout)?;
+        let state = KBox::pin_init(
+            try_pin_init!(Self {
+                work <- new_mutex!(Work { lines: KVec::new(), queues: KVec::new() }),
+                device <- device,
+                pasid: parameters.pasid,
+            }? Error),
+            GFP_KERNEL,
+        )?;
+
+        state.start(parameters)?;
+        Ok(state)
+    }
+
+    /// Enables the device and its work queues, each with an interrupt.
+    fn start(&self, parameters: Parameters) -> Result {
+        let wqs = match parameters.wqs {
+            0 => self.device.caps.wqs,
+            wqs => wqs.min(self.device.caps.wqs),
+        };
+
+        self.device.configure(wqs, self.pasid)?;
+        self.alloc(wqs as usize)?;
+        self.each(0, wqs as usize, Self::request)?;
+
+        let mut work = self.work.lock();
+        for index in 0..wqs {
+            let queue = Queue::new(&self.device, index, self.pasid, parameters.timeout)?;
+            work.queues.push(queue, GFP_KERNEL)?;
+        }
+        dev_info!(
+            self.device.pci(),
+            "{wqs} work queues, {} message store slots\n",
+            self.device.caps.slots
+        );
+        Ok(())
+    }
+
+    /// Allocates `count` interrupts, all or none.
+    fn alloc(&self, count: usize) -> Result {
+        let mut work = self.work.lock();
+        let mut lines = KVec::with_capacity(count, GFP_KERNEL)?;
+        work.lines.reserve(count, GFP_KERNEL)?;
+
+        for _ in 0..count {
+            lines.push(Some(Line::alloc(&self.device, self.pasid)?), GFP_KERNEL)?;
+        }
+        for line in lines {
+            work.lines.push(line, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Runs `operation` on `count` interrupts, up to the first that fails.
+    fn each(
+        &self,
+        first: usize,
+        count: usize,
+        operation: impl Fn(&Self, Line<'a>) -> (Option<Line<'a>>, Result),
+    ) -> Result {
+        let mut work = self.work.lock();
+        let end = first.checked_add(count).ok_or(EINVAL)?;
+
+        for entry in work.lines.get_mut(first..end).ok_or(ENOENT)? {
+            let line = entry.take().ok_or(ENOENT)?;
+            let (line, result) = operation(self, line);
+            *entry = line;
+            result?;
+        }
+        Ok(())
+    }
+
+    fn request(&self, line: Line<'a>) -> (Option<Line<'a>>, Result) {
+        let (line, result) = line.request(&self.device);
+        (Some(line), result)
+    }
+
+    fn release(&self, line: Line<'a>) -> (Option<Line<'a>>, Result) {
+        let (line, result) = line.release(&self.device);
+        (Some(line), result)
+    }
+
+    fn free(&self, line: Line<'a>) -> (Option<Line<'a>>, Result) {
+        if let Line::Requested { .. } = line {
+            drop(line.release(&self.device));
+        }
+        (None, Ok(()))
+    }
+
+    fn set_masked(&self, number: usize, masked: bool) -> Result {
+        let mut work = self.work.lock();
+        let line = work.lines.get_mut(number).and_then(Option::as_mut);
+        line.ok_or(ENOENT)?.set_masked(masked)
+    }
+
+    /// Has work queue `wq` raise interrupt `number`, `count` times.
+    fn noop(&self, wq: usize, number: usize, count: usize) -> Result {
+        self.submit(wq, number, |queue, handle| {
+            (0..count).try_for_each(|_| queue.noop(&self.device, handle))
+        })
+    }
+
+    /// Has work queue `wq` copy `bytes` bytes and raise interrupt `number`.
+    fn copy(&self, wq: usize, number: usize, bytes: usize) -> Result {
+        self.submit(wq, number, |queue, handle| {
+            queue.copy(&self.device, handle, bytes)
+        })
+    }
+
+    fn submit(
+        &self,
+        wq: usize,
+        number: usize,
+        operation: impl FnOnce(&mut Queue, u16) -> Result,
+    ) -> Result {
+        let mut work = self.work.lock();
+        let line = work.lines.get(number).and_then(Option::as_ref);
+        let handle = line.ok_or(ENOENT)?.handle()?;
+
+        operation(work.queues.get_mut(wq).ok_or(ENOENT)?, handle)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for State<'_> {
+    fn drop(self: Pin<&mut Self>) {
+        self.device.quiesce();
+    }
+}
+
+/// The module parameters, checked.
+#[derive(Clone, Copy)]
+struct Parameters {
+    wqs: u32,
+    timeout: Delta,
+    pasid: Option<Pasid>,
+}
+
+impl Parameters {
+    fn get(pdev: &pci::Device<Bound>) -> Result<Self> {
+        let wqs = module_parameters::wqs.value();
+        if wqs > 128 {
+            dev_err!(pdev, "parameter wqs={wqs} is not within 0..=128\n");
+            return Err(EINVAL);
+        }
+        let timeout = module_parameters::timeout_ms.value();
+        if !(1..=60_000).contains(&timeout) {
+            dev_err!(pdev, "parameter timeout_ms={timeout} is not within 1..=60000\n");
+            return Err(EINVAL);
+        }
+        let pasid = module_parameters::pasid.value();
+        let pasid = match u32::try_from(pasid) {
+            Ok(value) => match Pasid::try_new(value) {
+                Some(pasid) => Some(pasid),
+                None => {
+                    dev_err!(pdev, "parameter pasid={pasid} does not have 20 bits\n");
+                    return Err(EINVAL);
+                }
+            },
+            Err(_) if pasid == -1 => None,
+            Err(_) => {
+                dev_err!(pdev, "parameter pasid={pasid} is not within -1..=1048575\n");
+                return Err(EINVAL);
+            }
+        };
+
+        Ok(Self {
+            wqs,
+            timeout: Delta::from_millis(timeout.into()),
+            pasid,
+        })
+    }
+}
+
+struct Driver;
+
+struct Data<'bound> {
+    _state: &'bound HeldState,
+}
+
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <Driver as pci::Driver>::IdInfo,
+    [
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_SPR0), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_GNRD), ()),
+        (pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_DMR), ()),
+    ]
+);
+
+impl pci::Driver for Driver {
+    type IdInfo = ();
+    type Data<'bound> = Data<'bound>;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        _info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        let parameters = Parameters::get(pdev)?;
+        let name = CString::try_from_fmt(fmt!("idxd_ims-{}", pdev.as_ref().name()))?;
+
+        pdev.enable_device_mem()?;
+        pdev.set_master();
+        let state = Held::new(
+            pdev,
+            &name,
+            |pdev| State::new(pdev, parameters),
+            debugfs::files,
+        )?;
+        Ok(Data { _state: state })
+    }
+}
+
+kernel::module_pci_driver! {
+    type: Driver,
+    name: "idxd_ims",
+    authors: ["rust-ims maintainers"],
+    description: "Intel Data Streaming Accelerator with interrupt message store",
+    license: "GPL",
+    params: {
+        wqs: u32 {
+            default: 0,
+            description: "Work queues to enable, 1 to 128; 0 for all (default)",
+        },
+        timeout_ms: u32 {
+            default: 1000,
+            description: "Milliseconds to wait for a command or a descriptor, 1 to 60000 (1000)",
+        },
+        pasid: i32 {
+            default: -1,
+            description: "PASID of the work queues and their interrupts, 0 to 1048575; -1 for none (default)",
+        },
+    },
+}

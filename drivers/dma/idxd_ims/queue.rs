@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A work queue, and the descriptors that are submitted to it.
+
+use crate::{
+    device::Device,
+    regs::*, //
+};
+use kernel::{
+    dma::Coherent,
+    ims::Pasid,
+    io::{
+        io_read,
+        io_write,
+        poll::read_poll_timeout, //
+    },
+    prelude::*,
+    time::Delta, //
+};
+
+/// Where things are in the memory of a queue, in words of 8 bytes. A completion record has 32 bytes
+/// and their alignment.
+const COMPLETION: usize = 0;
+const SOURCE: usize = 8;
+const TARGET: usize = SOURCE + Queue::MAX_COPY / 8;
+const WORDS: usize = TARGET + Queue::MAX_COPY / 8;
+
+/// An enabled work queue. It has one descriptor in flight at most.
+pub(crate) struct Queue {
+    index: u32,
+    pasid: Option<Pasid>,
+    memory: Coherent<[u64]>,
+    timeout: Delta,
+    pub(crate) submitted: u64,
+}
+
+impl Queue {
+    /// The most that [`Queue::copy`] copies, in bytes.
+    pub(crate) const MAX_COPY: usize = 8192;
+
+    /// Enables work queue `index`.
+    pub(crate) fn new(
+        device: &Device<'_>,
+        index: u32,
+        pasid: Option<Pasid>,
+        timeout: Delta,
+    ) -> Result<Self> {
+        let memory = Coherent::zeroed_slice(device.pci().as_ref(), WORDS, GFP_KERNEL)?;
+
+        device.enable_wq(index)?;
+        Ok(Self {
+            index,
+            pasid,
+            memory,
+            timeout,
+            submitted: 0,
+        })
+    }
+
+    /// Runs a NOOP that raises the interrupt behind `handle`, and waits for its completion record.
+    pub(crate) fn noop(&mut self, device: &Device<'_>, handle: u16) -> Result {
+        self.run(device, OPCODE_NOOP, handle, [0, 0], 0)
+    }
+
+    /// Has the device copy `bytes` bytes, and compares.
+    pub(crate) fn copy(&mut self, device: &Device<'_>, handle: u16, bytes: usize) -> Result {
+        if bytes == 0 || bytes > Self::MAX_COPY {
+            return Err(EINVAL);
+        }
+
+        let words = bytes.div_ceil(8);
+        // Another pattern each time, and never zero, which is what the target is cleared to.
+        let pattern = |word: usize| (word as u64 + 1) << 32 | (self.submitted & 0xffff_ffff) | 1;
+        for word in 0..words {
+            io_write!(self.memory, [try: SOURCE + word], pattern(word));
+            io_write!(self.memory, [try: TARGET + word], 0);
+        }
+
+        let base = self.memory.dma_address();
+        let address = |word: usize| base + word as u64 * 8;
+        // CAST: At most `MAX_COPY`.
+        let size = bytes as u32;
+        let ends = [address(SOURCE), address(TARGET)];
+        self.run(device, OPCODE_MEMMOVE, handle, ends, size)?;
+
+        for word in 0..words {
+            let source = io_read!(self.memory, [try: SOURCE + word]);
+            let target = io_read!(self.memory, [try: TARGET + word]);
+            // The last word may be copied in part.
+            let copied = match (word + 1) * 8 {
+                end if end <= bytes => u64::MAX,
+                end => u64::MAX >> (8 * (end - bytes)),
+            };
+            if target != source & copied {
+                dev_err!(device.pci(), "memmove of {bytes} bytes differs at {}\n", word * 8);
+                return Err(EIO);
+            }
+        }
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        device: &Device<'_>,
+        opcode: u8,
+        handle: u16,
+        ends: [u64; 2],
+        size: u32,
+    ) -> Result {
+        let head = DescriptorHead::zeroed()
+            .with_opcode(opcode)
+            .with_completion_valid(true)
+            .with_request_completion(true)
+            .with_request_interrupt(true);
+        let head = match self.pasid {
+            Some(pasid) => head.with_pasid(pasid.cast()),
+            None => head,
+        };
+        let tail = DescriptorTail::zeroed()
+            .with_size(size)
+            .with_int_handle(handle);
+        let record = self.memory.dma_address() + COMPLETION as u64 * 8;
+        let descriptor = [
+            head.into_raw(),
+            record,
+            ends[0],
+            ends[1],
+            tail.into_raw(),
+            0,
+            0,
+            0,
+        ];
+        let portal = self.index as usize * PORTALS_PER_WQ + PORTAL_IMS;
+
+        io_write!(self.memory, [try: COMPLETION], 0);
+        device.portals.write512(portal * PORTAL_SIZE, &descriptor)?;
+        self.submitted += 1;
+
+        // CAST: The status is the first byte of the record.
+        let status = read_poll_timeout(
+            || Ok(io_read!(self.memory, [try: COMPLETION]) as u8),
+            |&status| status != 0,
+            Delta::from_micros(20),
+            self.timeout,
+        )
+        .inspect_err(|_| dev_err!(device.pci(), "operation {opcode:#x} does not complete\n"))?;
+        if status != COMPLETION_SUCCESS {
+            dev_err!(
+                device.pci(),
+                "operation {opcode:#x} failed with status {status:#x}\n"
+            );
+            return Err(EIO);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Registers and structures of the Data Streaming Accelerator.
+//!
+//! Names and layouts follow `drivers/dma/idxd/registers.h` and `include/uapi/linux/idxd.h`, but for
+//! the slots of the message store, which the Intel Scalable I/O Virtualization specification and
+//! the DSA architecture specification (Interrupt Message Storage) lay out.
+
+use kernel::{
+    bitfield,
+    io::register, //
+};
+
+/// BAR of the registers and tables.
+pub(crate) const REGISTERS_BAR: u32 = 0;
+/// BAR of the work queue portals.
+pub(crate) const PORTALS_BAR: u32 = 2;
+/// Bytes of BAR 0 that the fixed registers take; tables lie beyond.
+pub(crate) const END: usize = 0x100;
+/// Unit of the table offsets, in bytes.
+pub(crate) const TABLE_MULT: usize = 0x100;
+/// Slots that one step of `GENCAP.max_ims_mult` stands for.
+pub(crate) const IMS_MULT: u32 = 256;
+
+register! {
+    /// Version of the architecture, 0x100 for 1.0.
+    pub(crate) VERSION(u32) @ 0x00 {
+        15:0 version;
+    }
+
+    /// General capabilities.
+    pub(crate) GENCAP(u64) @ 0x10 {
+        4:4 cmd_cap => bool;
+        20:16 max_xfer_shift;
+        24:21 max_batch_shift;
+        30:25 max_ims_mult;
+        31:31 config_en => bool;
+    }
+
+    /// Work queue capabilities.
+    pub(crate) WQCAP(u64) @ 0x20 {
+        15:0 total_wq_size;
+        23:16 num_wqs;
+        27:24 wqcfg_size;
+        49:49 dedicated_mode => bool;
+    }
+
+    /// Group capabilities.
+    pub(crate) GRPCAP(u64) @ 0x30 {
+        7:0 num_groups;
+    }
+
+    /// Engine capabilities.
+    pub(crate) ENGCAP(u64) @ 0x38 {
+        7:0 num_engines;
+    }
+
+    /// Table offsets, in units of [`TABLE_MULT`].
+    pub(crate) OFFSETS(u64) @ 0x60 {
+        15:0 grpcfg;
+        31:16 wqcfg;
+        47:32 msix_perm;
+        63:48 ims;
+    }
+
+    /// Which events raise MSI-X vector 0.
+    pub(crate) GENCTRL(u32) @ 0x88 {
+        0:0 softerr_int_en => bool;
+        1:1 halt_int_en => bool;
+    }
+
+    /// Device state.
+    pub(crate) GENSTS(u32) @ 0x90 {
+        1:0 state;
+    }
+
+    /// Causes of MSI-X vector 0, cleared by writing ones.
+    pub(crate) INTCAUSE(u32) @ 0x98 {
+        0:0 err => bool;
+        1:1 cmd => bool;
+        4:4 halt => bool;
+        31:31 int_handle_revoked => bool;
+    }
+
+    /// Command.
+    pub(crate) CMD(u32) @ 0xa0 {
+        19:0 operand;
+        24:20 cmd;
+        31:31 int_req => bool;
+    }
+
+    /// Command status.
+    pub(crate) CMDSTS(u32) @ 0xa8 {
+        7:0 err;
+        23:8 result;
+        31:31 active => bool;
+    }
+
+    /// Bit n: command n is supported. Valid if `GENCAP.cmd_cap`.
+    pub(crate) CMDCAP(u32) @ 0xb0 {
+        31:0 commands;
+    }
+
+    /// First software error, held until `valid` is cleared by writing one.
+    pub(crate) SWERR(u64) @ 0xc0 {
+        0:0 valid => bool;
+        1:1 overflow => bool;
+        2:2 desc_valid => bool;
+        3:3 wq_idx_valid => bool;
+        15:8 error;
+        23:16 wq_idx;
+        39:32 operation;
+    }
+}
+
+/// `GENSTS.state` of a device that was reset.
+pub(crate) const STATE_DISABLED: u32 = 0;
+/// `GENSTS.state` of a device that takes work.
+pub(crate) const STATE_ENABLED: u32 = 1;
+
+/// Commands, `enum idxd_cmd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Command {
+    EnableDevice = 1,
+    ResetDevice = 5,
+    EnableWq = 6,
+    RequestIntHandle = 13,
+    ReleaseIntHandle = 14,
+}
+
+/// Operand bit of the interrupt handle commands: the index is one of the message store.
+pub(crate) const INT_HANDLE_IMS: u32 = 1 << 16;
+
+bitfield! {
+    /// WQCFG bytes 8-11.
+    pub(crate) struct WqMode(u32) {
+        0:0 dedicated => bool;
+        7:4 priority;
+        27:8 pasid;
+        28:28 pasid_en => bool;
+    }
+}
+
+bitfield! {
+    /// WQCFG bytes 12-15.
+    pub(crate) struct WqLimits(u32) {
+        4:0 max_xfer_shift;
+        8:5 max_batch_shift;
+    }
+}
+
+bitfield! {
+    /// Bytes 12-15 of a slot of the message store.
+    pub(crate) struct SlotControl(u32) {
+        0:0 mask => bool;
+        1:1 pending => bool;
+        3:3 pasid_en => bool;
+        31:12 pasid;
+    }
+}
+
+/// Offsets within a WQCFG entry, in bytes.
+pub(crate) mod wqcfg {
+    pub(crate) const SIZE: usize = 0;
+    pub(crate) const MODE: usize = 8;
+    pub(crate) const LIMITS: usize = 12;
+    /// `WQCAP.wqcfg_size` is the logarithm of the entry's size above this one.
+    pub(crate) const MIN_SHIFT: u32 = 5;
+}
+
+/// Offsets within a GRPCFG entry, in bytes.
+pub(crate) mod grpcfg {
+    pub(crate) const WQS: usize = 0;
+    pub(crate) const ENGINES: usize = 32;
+    pub(crate) const FLAGS: usize = 40;
+    pub(crate) const STRIDE: usize = 64;
+}
+
+/// A slot of the message store.
+#[repr(C)]
+pub(crate) struct SlotRegisters {
+    pub(crate) address_lo: u32,
+    pub(crate) address_hi: u32,
+    pub(crate) data: u32,
+    pub(crate) control: u32,
+}
+
+/// Bytes of one portal. Each work queue has four.
+pub(crate) const PORTAL_SIZE: usize = 4096;
+/// Portals of one work queue: MSI-X unlimited and limited, then message store the same.
+pub(crate) const PORTALS_PER_WQ: usize = 4;
+/// The portal whose descriptors name interrupt handles of the message store, unlimited.
+pub(crate) const PORTAL_IMS: usize = 2;
+
+bitfield! {
+    /// Bytes 0-7 of a descriptor, `struct dsa_hw_desc`.
+    pub(crate) struct DescriptorHead(u64) {
+        19:0 pasid;
+        31:31 privileged => bool;
+        /// The completion record address is valid.
+        34:34 completion_valid => bool;
+        /// Write a completion record.
+        35:35 request_completion => bool;
+        /// Raise an interrupt when complete.
+        36:36 request_interrupt => bool;
+        63:56 opcode;
+    }
+}
+
+bitfield! {
+    /// Bytes 32-39 of a descriptor.
+    pub(crate) struct DescriptorTail(u64) {
+        31:0 size;
+        47:32 int_handle;
+    }
+}
+
+/// `DSA_OPCODE_NOOP`.
+pub(crate) const OPCODE_NOOP: u8 = 0;
+/// `DSA_OPCODE_MEMMOVE`.
+pub(crate) const OPCODE_MEMMOVE: u8 = 3;
+/// `DSA_COMP_SUCCESS`, in byte 0 of a completion record.
+pub(crate) const COMPLETION_SUCCESS: u8 = 1;

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/pci.h>
+
+/*
+ * A 64-byte store, as devices take work descriptors. One transaction where
+ * the CPU has an instruction for it; eight in ascending order elsewhere.
+ */
+__rust_helper void rust_helper_ims_write512(void __iomem *dst, const u64 *src)
+{
+	int i;
+
+	/* What the descriptor points to must be visible before it. */
+	wmb();
+#ifdef CONFIG_X86
+	if (boot_cpu_has(X86_FEATURE_MOVDIR64B)) {
+		iosubmit_cmds512(dst, src, 1);
+		return;
+	}
+#endif
+	for (i = 0; i < 8; i++)
+		writeq(src[i], dst + i * sizeof(*src));
+}
+
+__rust_helper bool rust_helper_ims_msi_allowed(struct device *dev)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+	struct pci_bus *bus;
+
+	if (!pci_msi_enabled() || pdev->no_msi)
+		return false;
+	for (bus = pdev->bus; bus; bus = bus->parent)
+		if (bus->bus_flags & PCI_BUS_FLAGS_NO_MSI)
+			return false;
+	return true;
+}

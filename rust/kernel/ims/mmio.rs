@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A message store in the device: an array of slots in one of its BARs.
+
+use super::Store;
+use crate::{
+    bindings,
+    device::Bound,
+    held,
+    io::{
+        Io,
+        IoBase,
+        Mmio,
+        MmioBackend,
+        MmioRaw,
+        Region, //
+    },
+    pci::{
+        self,
+        DevresBar, //
+    },
+    prelude::*,
+    str::CStr,
+    sync::Arc, //
+};
+use core::marker::PhantomData;
+
+/// A BAR that its device holds until it is unbound, as long as a message store in it may be used.
+pub struct Window<'a, const SIZE: usize = 0> {
+    bar: &'a pci::Bar<'a, SIZE>,
+    devres: &'a Arc<DevresBar<SIZE>>,
+}
+
+impl<const SIZE: usize> Copy for Window<'_, SIZE> {}
+impl<const SIZE: usize> Clone for Window<'_, SIZE> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'a, const SIZE: usize> Window<'a, SIZE> {
+    /// Maps BAR number `bar` of `pdev`, which must have `SIZE` bytes at least.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pci::Device::iomap_region_sized`].
+    pub fn new(pdev: &'a pci::Device<Bound>, bar: u32, name: &'static CStr) -> Result<Self> {
+        let bar = pdev.iomap_region_sized::<SIZE>(bar, name)?;
+        let devres = Arc::new(bar.into_devres()?, GFP_KERNEL)?;
+
+        // SAFETY: The value borrows nothing.
+        let devres = unsafe { held::until_unbind(pdev.as_ref(), devres)? };
+        Ok(Self {
+            bar: devres.access(pdev.as_ref())?,
+            devres,
+        })
+    }
+
+    /// Returns a reference to the BAR that may outlive the window, for handlers.
+    pub fn revocable(self) -> Arc<DevresBar<SIZE>> {
+        self.devres.clone()
+    }
+
+    /// Writes 64 bytes at `offset` as one store where the CPU can, after all earlier memory writes.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if `offset` is no multiple of 64 or the bytes do not fit.
+    pub fn write512(self, offset: usize, value: &[u64; 8]) -> Result {
+        let view = self.as_view();
+        let end = offset.checked_add(size_of_val(value)).ok_or(EINVAL)?;
+        if offset % size_of_val(value) != 0 || end > view.size() {
+            return Err(EINVAL);
+        }
+
+        let dst = MmioBackend::address(view) + offset;
+        // SAFETY: The BAR is mapped for `'a`, and the range was checked.
+        unsafe { bindings::ims_write512(dst as *mut c_void, value.as_ptr()) };
+        Ok(())
+    }
+}
+
+impl MmioBackend {
+    fn address<const SIZE: usize>(view: Mmio<'_, Region<SIZE>>) -> usize {
+        use crate::io::IoBackend;
+
+        Self::as_ptr(view).addr()
+    }
+}
+
+impl<'a, const SIZE: usize> IoBase<'a> for Window<'a, SIZE> {
+    type Backend = MmioBackend;
+    type Target = Region<SIZE>;
+
+    #[inline]
+    fn as_view(self) -> Mmio<'a, Self::Target> {
+        self.bar.as_view()
+    }
+}
+
+/// An array of slots of type `S`: the device's registers for one message each.
+///
+/// # Invariants
+///
+/// From `base`, `slots` values of type `S` are mapped and aligned for `'a`.
+pub struct MmioArray<'a, S> {
+    base: usize,
+    slots: u32,
+    _slots: PhantomData<&'a [S]>,
+}
+
+impl<'a, S> MmioArray<'a, S> {
+    /// Takes the `slots` slots that begin `offset` bytes into `window`.
+    ///
+    /// # Errors
+    ///
+    /// [`ERANGE`] if they do not fit, [`EINVAL`] if `offset` is not aligned for `S` or `slots` is
+    /// zero or more than 65536.
+    pub fn new<const SIZE: usize>(
+        window: Window<'a, SIZE>,
+        offset: usize,
+        slots: u32,
+    ) -> Result<Self> {
+        if slots == 0 || slots > 1 << 16 {
+            return Err(EINVAL);
+        }
+
+        let view = window.as_view();
+        let base = MmioBackend::address(view)
+            .checked_add(offset)
+            .ok_or(ERANGE)?;
+        let room = view.size().checked_sub(offset).ok_or(ERANGE)?;
+        if room / size_of::<S>() < slots as usize {
+            return Err(ERANGE);
+        }
+        if base % align_of::<S>() != 0 {
+            return Err(EINVAL);
+        }
+
+        // INVARIANT: Just checked against the mapping, which lasts for `'a`.
+        Ok(Self {
+            base,
+            slots,
+            _slots: PhantomData,
+        })
+    }
+
+    /// Returns a view of slot `index`, if there is one.
+    #[inline(always)]
+    pub fn slot(&self, index: u16) -> Option<Mmio<'_, S>> {
+        if u32::from(index) >= self.slots {
+            return None;
+        }
+
+        let slot = MmioRaw::new(self.base + usize::from(index) * size_of::<S>());
+        // SAFETY: The slot is mapped per the type invariant.
+        Some(unsafe { Mmio::from_raw(slot) })
+    }
+}
+
+// SAFETY: The mapping belongs to a `Window`, hence to the device until it is unbound.
+unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
+    #[inline]
+    fn slots(&self) -> u32 {
+        self.slots
+    }
+}
+
+/// A table of slots in plain memory that stands for a device's, for tests.
+#[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]
+impl<'a, S> MmioArray<'a, S> {
+    pub(super) fn fake(table: &'a mut [S]) -> Self {
+        // INVARIANT: The memory is borrowed for `'a`; x86 accesses it like MMIO.
+        Self {
+            base: table.as_mut_ptr().addr(),
+            slots: table.len() as u32,
+            _slots: PhantomData,
+        }
+    }
+}

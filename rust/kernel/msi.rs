@@ -1,0 +1,741 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Per-device MSI domains.
+//!
+//! A device that stores its interrupt messages elsewhere than in MSI or MSI-X registers gets an irq
+//! domain of its own, stacked on the domain which its interrupts go through:
+//!
+//! ```text
+//! VECTOR <- interrupt remapping <- Domain<T>
+//! ```
+//!
+//! The MSI core supplies descriptors, sysfs, affinity and activation. A driver supplies a [`Chip`]:
+//! where a message is stored, and how it is masked.
+//!
+//! # Lifetimes
+//!
+//! A [`Domain`] is held by its device and goes away when the device is unbound, after the driver's
+//! data. Everything allocated from it borrows it. What safe code leaks is freed with the domain, so
+//! that no callback ever runs on freed data.
+//!
+//! C headers: [`include/linux/msi.h`](srctree/include/linux/msi.h),
+//! [`include/linux/irqdomain.h`](srctree/include/linux/irqdomain.h)
+
+use crate::{
+    bindings,
+    device::{
+        Bound,
+        Device, //
+    },
+    error::to_result,
+    held,
+    irq::{
+        self,
+        Flags,
+        IrqRequest, //
+    },
+    pci,
+    prelude::*,
+    str::CStr,
+    sync::aref::ARef,
+    types::Opaque, //
+};
+
+/// The domain id that all domains of this module use: MSI or MSI-X owns the default one.
+const DOMAIN_ID: c_uint = bindings::msi_domain_ids_MSI_SECONDARY_DOMAIN;
+
+/// What the device writes where to raise an interrupt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Bus address of the write.
+    pub address: u64,
+    /// Value of the 4-byte write.
+    pub data: u32,
+}
+
+impl From<&bindings::msi_msg> for Message {
+    #[inline]
+    fn from(msg: &bindings::msi_msg) -> Self {
+        // SAFETY: All members of these unions are 32-bit words without invalid bit patterns.
+        let (lo, hi, data) = unsafe {
+            (
+                msg.__bindgen_anon_1.address_lo,
+                msg.__bindgen_anon_2.address_hi,
+                msg.__bindgen_anon_3.data,
+            )
+        };
+
+        Self {
+            address: u64::from(hi) << 32 | u64::from(lo),
+            data,
+        }
+    }
+}
+
+/// The interrupt that a [`Chip`] callback is about.
+///
+/// # Invariants
+///
+/// The wrapped `struct irq_data` belongs to a [`Domain`] and has an MSI descriptor.
+#[repr(transparent)]
+pub struct IrqData(Opaque<bindings::irq_data>);
+
+impl IrqData {
+    /// # Safety
+    ///
+    /// `ptr` must be the `struct irq_data` of an interrupt in a [`Domain`], valid for `'a`.
+    #[inline]
+    unsafe fn from_raw<'a>(ptr: *mut bindings::irq_data) -> &'a Self {
+        // INVARIANT: Interrupts of a domain get their descriptor before their first callback.
+        // SAFETY: `Self` is a transparent wrapper; validity per the safety requirements.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Returns the number of the interrupt in its domain.
+    #[inline]
+    pub fn hwirq(&self) -> u16 {
+        // SAFETY: Valid per the type invariant; `hwirq` does not change while callbacks run.
+        let hwirq = unsafe { (*self.0.get()).hwirq };
+
+        // CAST: `Interrupt::new()` is the only source of numbers and takes a `u16`.
+        hwirq as u16
+    }
+
+    #[inline]
+    fn desc(&self) -> *mut bindings::msi_desc {
+        // SAFETY: Valid per the type invariant.
+        unsafe { (*(*self.0.get()).common).msi_desc }
+    }
+
+    /// Returns the cookie that was given to [`Domain::alloc`].
+    #[inline]
+    pub fn cookie(&self) -> u64 {
+        // SAFETY: There is a descriptor per the type invariant, and descriptors of this domain are
+        // made by `Interrupt::new()`, which sets the instance cookie as an integer.
+        unsafe { (*self.desc()).__bindgen_anon_1.data.icookie.value }
+    }
+}
+
+/// An irq chip whose messages can be masked.
+///
+/// All methods run in atomic context: with the descriptor's raw spinlock held and interrupts off,
+/// on `PREEMPT_RT` too. They must not sleep, allocate, or take a lock that may sleep.
+pub trait Chip: Send + Sync {
+    /// Name of the chip. The core makes it `<parent's prefix><NAME>-<device>`.
+    const NAME: &'static CStr;
+
+    /// Stops the device from sending the message, and returns when none is on its way any more.
+    fn mask(&self, irq: &IrqData);
+
+    /// Lets the device send the message, once at once if it is pending.
+    fn unmask(&self, irq: &IrqData);
+
+    /// Like [`Chip::mask`], for an interrupt that loses its handler.
+    fn shutdown(&self, irq: &IrqData) {
+        self.mask(irq);
+    }
+
+    /// Returns whether the device raised the interrupt while it was masked.
+    fn pending(&self, irq: &IrqData) -> bool;
+
+    /// Stores `message`. The interrupt is masked.
+    fn write_message(&self, irq: &IrqData, message: Message);
+}
+
+/// The irq domain of one device.
+///
+/// # Invariants
+///
+/// - `dev` is bound as long as the domain exists.
+/// - The secondary MSI domain of `dev` was created with the callbacks of `T` and the address of
+///   this object, and exists as long as the object does.
+#[pin_data]
+pub struct Domain<T: Chip> {
+    dev: ARef<Device>,
+    #[pin]
+    chip: T,
+}
+
+impl<T: Chip> Domain<T> {
+    /// Creates the domain of `dev`, with `size` interrupts.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if `size` is zero or more than 65536.
+    /// - [`EOPNOTSUPP`] if the device has no MSI parent domain, or one that does not grant message
+    ///   stores: that takes interrupt remapping.
+    /// - [`EBUSY`] if the device has such a domain already.
+    /// - [`ENOMEM`] if there is not enough memory.
+    pub fn new<'a, E>(
+        dev: &'a Device<Bound>,
+        size: u32,
+        chip: impl PinInit<T, E>,
+    ) -> Result<&'a Self>
+    where
+        T: 'static,
+        Error: From<E>,
+    {
+        // SAFETY: A `'static` chip borrows nothing that could go away.
+        unsafe { Self::new_with_lt(dev, size, chip) }
+    }
+
+    /// Like [`Domain::new`], for a chip that borrows.
+    ///
+    /// # Safety
+    ///
+    /// What `chip` borrows must stay valid until the device resources (devres) that `dev` has now
+    /// are released, which is later than `'a`.
+    pub unsafe fn new_with_lt<'a, E>(
+        dev: &'a Device<Bound>,
+        size: u32,
+        chip: impl PinInit<T, E>,
+    ) -> Result<&'a Self>
+    where
+        T: 'a,
+        Error: From<E>,
+    {
+        let domain = KBox::pin_init::<Error>(
+            try_pin_init!(Self {
+                dev: dev.into(),
+                chip <- chip,
+            }? Error),
+            GFP_KERNEL,
+        )?;
+
+        let chip_data: *const Self = &*domain;
+        let mut template = Self::template();
+
+        // SAFETY: The callbacks of `template` expect `chip_data` to point to a `Self`, which is
+        // pinned and freed only after the domain.
+        unsafe { create(dev, &mut template, size, chip_data.cast_mut().cast())? };
+
+        // INVARIANT: The device is bound for `'a`, and until `release()` removes the domain.
+        // SAFETY: `release()` gets the pointer that it expects, exactly once.
+        unsafe {
+            held::add_action(
+                dev,
+                Self::release,
+                KBox::into_raw(Pin::into_inner_unchecked(domain)).cast(),
+            )?
+        };
+
+        // SAFETY: The object lives until the device resources are released, later than `'a`.
+        Ok(unsafe { &*chip_data })
+    }
+
+    /// Removes the domain of `ptr` and frees the object.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must come from a `Pin<KBox<Self>>` whose domain exists, and not be used afterwards.
+    unsafe extern "C" fn release(ptr: *mut c_void) {
+        // SAFETY: Per the safety requirements; the object stays in place until it is dropped.
+        let domain = unsafe { Pin::new_unchecked(KBox::from_raw(ptr.cast::<Self>())) };
+
+        // SAFETY: All that borrowed the domain is gone or leaked. The core runs no callback of a
+        // domain that was removed.
+        unsafe { remove(&domain.dev) };
+    }
+
+    /// Returns the chip.
+    #[inline]
+    pub fn chip(&self) -> &T {
+        &self.chip
+    }
+
+    /// Returns the device whose domain this is.
+    #[inline]
+    pub fn device(&self) -> &Device<Bound> {
+        // SAFETY: Bound as long as `self` exists, per the type invariant.
+        unsafe { self.dev.as_bound() }
+    }
+
+    /// Allocates interrupt `hwirq`. Sleeps.
+    ///
+    /// It takes no vector: that is for the request. `cookie` is at the chip's disposal, see
+    /// [`IrqData::cookie`].
+    ///
+    /// # Errors
+    ///
+    /// - [`ERANGE`] if `hwirq` is beyond the size of the domain.
+    /// - [`EBUSY`] if it is allocated.
+    /// - [`ENOSPC`] if the parent domain has none left.
+    /// - [`ENOMEM`] if there is not enough memory.
+    #[inline]
+    pub fn alloc(&self, hwirq: u16, cookie: u64) -> Result<Interrupt<'_>> {
+        Interrupt::new(self.device(), hwirq, cookie)
+    }
+
+    /// Returns the virq of interrupt `hwirq`, if it is allocated. Sleeps.
+    pub fn virq(&self, hwirq: u16) -> Option<u32> {
+        let dev = self.device().as_raw();
+
+        // SAFETY: The secondary domain of `dev` exists, per the type invariant.
+        let virq = unsafe { bindings::msi_domain_get_virq(dev, DOMAIN_ID, hwirq.into()) };
+        (virq != 0).then_some(virq)
+    }
+
+    fn template() -> bindings::msi_domain_template {
+        let mut template: bindings::msi_domain_template = pin_init::zeroed();
+
+        template.chip = bindings::irq_chip {
+            name: T::NAME.as_char_ptr(),
+            irq_mask: Some(Self::irq_mask),
+            irq_unmask: Some(Self::irq_unmask),
+            // Without these two, disable_irq() masks only at the next interrupt.
+            irq_disable: Some(Self::irq_mask),
+            irq_enable: Some(Self::irq_unmask),
+            irq_shutdown: Some(Self::irq_shutdown),
+            irq_write_msi_msg: Some(Self::irq_write_msi_msg),
+            irq_get_irqchip_state: Some(Self::irq_get_irqchip_state),
+            // `irq_set_affinity` stays empty: the core fills it.
+            flags: bindings::IRQCHIP_ONESHOT_SAFE as c_ulong,
+            ..pin_init::zeroed()
+        };
+        template.ops.set_desc = Some(set_desc);
+        template.info.flags = bindings::MSI_FLAG_USE_DEF_DOM_OPS
+            | bindings::MSI_FLAG_USE_DEF_CHIP_OPS
+            | bindings::MSI_FLAG_FREE_MSI_DESCS
+            | bindings::MSI_FLAG_DEV_SYSFS
+            | bindings::MSI_FLAG_MUST_REACTIVATE
+            | bindings::MSI_FLAG_PCI_IMS;
+        template.info.bus_token = bindings::irq_domain_bus_token_DOMAIN_BUS_PCI_DEVICE_IMS;
+        template
+    }
+
+    /// # Safety
+    ///
+    /// `data` must be the argument of a callback of this domain, and the result be used only
+    /// within the callback.
+    #[inline(always)]
+    unsafe fn callback<'a>(data: *mut bindings::irq_data) -> (&'a T, &'a IrqData) {
+        // SAFETY: The core sets the chip data of each interrupt of the domain to what `create()`
+        // was given, a valid `Self` as long as the domain exists; the rest per the requirements.
+        unsafe {
+            (
+                &(*(*data).chip_data.cast::<Self>()).chip,
+                IrqData::from_raw(data),
+            )
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Only for the core to call, for an interrupt of this domain.
+    unsafe extern "C" fn irq_mask(data: *mut bindings::irq_data) {
+        // SAFETY: Per the safety requirements.
+        let (chip, irq) = unsafe { Self::callback(data) };
+        chip.mask(irq);
+    }
+
+    /// # Safety
+    ///
+    /// Only for the core to call, for an interrupt of this domain.
+    unsafe extern "C" fn irq_unmask(data: *mut bindings::irq_data) {
+        // SAFETY: Per the safety requirements.
+        let (chip, irq) = unsafe { Self::callback(data) };
+        chip.unmask(irq);
+    }
+
+    /// # Safety
+    ///
+    /// Only for the core to call, for an interrupt of this domain.
+    unsafe extern "C" fn irq_shutdown(data: *mut bindings::irq_data) {
+        // SAFETY: Per the safety requirements.
+        let (chip, irq) = unsafe { Self::callback(data) };
+        chip.shutdown(irq);
+    }
+
+    /// # Safety
+    ///
+    /// Only for the core to call, for an interrupt of this domain.
+    unsafe extern "C" fn irq_write_msi_msg(
+        data: *mut bindings::irq_data,
+        msg: *mut bindings::msi_msg,
+    ) {
+        // SAFETY: Per the safety requirements; the core passes a valid message.
+        let ((chip, irq), msg) = unsafe { (Self::callback(data), &*msg) };
+
+        // SAFETY: There is a descriptor per the invariant of `IrqData`, and the descriptor's lock
+        // serialises this write.
+        unsafe { (*irq.desc()).msg = *msg };
+        chip.write_message(irq, msg.into());
+    }
+
+    /// # Safety
+    ///
+    /// Only for the core to call, for an interrupt of this domain.
+    unsafe extern "C" fn irq_get_irqchip_state(
+        data: *mut bindings::irq_data,
+        which: bindings::irqchip_irq_state,
+        state: *mut bool,
+    ) -> c_int {
+        if which != bindings::irqchip_irq_state_IRQCHIP_STATE_PENDING {
+            // SAFETY: The arguments are the core's; the domain has a parent.
+            return unsafe { parent_state(data, which, state) };
+        }
+
+        // SAFETY: Per the safety requirements; the core passes a valid `state`.
+        let ((chip, irq), state) = unsafe { (Self::callback(data), &mut *state) };
+        *state = chip.pending(irq);
+        0
+    }
+}
+
+// What follows calls functions that are not exported to modules, hence neither generic nor inlined.
+
+/// # Safety
+///
+/// The arguments must be those of an `irq_get_irqchip_state` callback of a domain with a parent.
+#[inline(never)]
+unsafe fn parent_state(
+    data: *mut bindings::irq_data,
+    which: bindings::irqchip_irq_state,
+    state: *mut bool,
+) -> c_int {
+    // SAFETY: Per the safety requirements.
+    unsafe { bindings::irq_chip_get_parent_state(data, which, state) }
+}
+
+/// # Safety
+///
+/// Only for the core to call.
+unsafe extern "C" fn set_desc(arg: *mut bindings::msi_alloc_info_t, desc: *mut bindings::msi_desc) {
+    // SAFETY: The core passes valid pointers. The default callback sets no `hwirq`.
+    unsafe {
+        (*arg).desc = desc;
+        (*arg).hwirq = (*desc).msi_index.into();
+    }
+}
+
+/// # Safety
+///
+/// The callbacks of `template` must be safe to call with `chip_data` until [`remove`].
+#[inline(never)]
+unsafe fn create(
+    dev: &Device<Bound>,
+    template: &mut bindings::msi_domain_template,
+    size: u32,
+    chip_data: *mut c_void,
+) -> Result {
+    if size == 0 || size > 1 << 16 {
+        return Err(EINVAL);
+    }
+
+    // SAFETY: `dev` is a valid device. Its MSI parent domain, if any, does not change while it is
+    // bound, and is never freed.
+    let parent = unsafe { (*dev.as_raw()).msi.domain.as_ref() }.ok_or(EOPNOTSUPP)?;
+
+    // SAFETY: MSI parent domains have valid parent operations, others have none.
+    let granted = unsafe { parent.msi_parent_ops.as_ref() }
+        .is_some_and(|ops| ops.supported_flags & bindings::MSI_FLAG_PCI_IMS != 0);
+    if !granted {
+        return Err(EOPNOTSUPP);
+    }
+
+    // SAFETY: `dev` is a valid device.
+    to_result(unsafe { bindings::msi_setup_device_data(dev.as_raw()) })?;
+
+    let token = template.info.bus_token;
+    // SAFETY: `dev` is a valid device with MSI data.
+    if unsafe { bindings::msi_match_device_irq_domain(dev.as_raw(), DOMAIN_ID, token) } {
+        return Err(EBUSY);
+    }
+
+    // SAFETY: The core copies `template`; the rest per the safety requirements.
+    let created = unsafe {
+        bindings::msi_create_device_irq_domain(
+            dev.as_raw(),
+            DOMAIN_ID,
+            template,
+            size,
+            core::ptr::null_mut(),
+            chip_data,
+        )
+    };
+    created.then_some(()).ok_or(ENOMEM)
+}
+
+/// Frees what is left of the domain, then the domain.
+///
+/// # Safety
+///
+/// The secondary domain of `dev` must have been made by [`create`].
+#[inline(never)]
+unsafe fn remove(dev: &Device) {
+    let dev = dev.as_raw();
+
+    // SAFETY: The domain exists per the safety requirements; the lock protects its descriptors.
+    unsafe {
+        bindings::__msi_lock_descs(dev);
+        let mut desc = bindings::msi_domain_first_desc(
+            dev,
+            DOMAIN_ID,
+            bindings::msi_desc_filter_MSI_DESC_ASSOCIATED,
+        );
+        while !desc.is_null() {
+            free_leaked_handlers((*desc).irq);
+            desc = bindings::msi_next_desc(
+                dev,
+                DOMAIN_ID,
+                bindings::msi_desc_filter_MSI_DESC_ASSOCIATED,
+            );
+        }
+        bindings::__msi_unlock_descs(dev);
+
+        bindings::msi_domain_free_irqs_all(dev, DOMAIN_ID);
+        bindings::msi_remove_device_irq_domain(dev, DOMAIN_ID);
+    }
+}
+
+/// Unregisters the handlers of `virq` whose registrations were leaked.
+///
+/// # Safety
+///
+/// `virq` must be an interrupt of a [`Domain`] which the caller is about to free, and all
+/// registrations of handlers for it must have been dropped or leaked.
+#[inline(never)]
+unsafe fn free_leaked_handlers(virq: u32) {
+    // SAFETY: Nobody else registers or unregisters handlers for `virq` per the safety requirements.
+    unsafe {
+        while let Some(action) = bindings::irq_to_desc(virq)
+            .as_ref()
+            .and_then(|desc| desc.action.as_ref())
+        {
+            bindings::free_irq(virq, action.__bindgen_anon_1.dev_id);
+        }
+    }
+}
+
+/// An interrupt that was allocated from a [`Domain`]. Dropping it frees it, and sleeps.
+///
+/// # Invariants
+///
+/// `virq` is interrupt `hwirq` of the secondary domain of `dev`, and owned by this object.
+pub struct Interrupt<'a> {
+    dev: &'a Device<Bound>,
+    hwirq: u16,
+    virq: u32,
+}
+
+impl<'a> Interrupt<'a> {
+    #[inline(never)]
+    fn new(dev: &'a Device<Bound>, hwirq: u16, cookie: u64) -> Result<Self> {
+        let mut cookie = bindings::msi_instance_cookie { value: cookie };
+
+        // SAFETY: Only called by `Domain`, whose invariant says that the secondary domain exists.
+        let map = unsafe {
+            bindings::msi_domain_alloc_irq_at(
+                dev.as_raw(),
+                DOMAIN_ID,
+                hwirq.into(),
+                core::ptr::null(),
+                &mut cookie,
+            )
+        };
+        to_result(map.index)?;
+
+        // INVARIANT: The core just allocated the interrupt for us.
+        Ok(Self {
+            dev,
+            hwirq,
+            virq: map.virq as u32,
+        })
+    }
+
+    /// Returns the number of the interrupt in its domain.
+    #[inline]
+    pub fn hwirq(&self) -> u16 {
+        self.hwirq
+    }
+
+    /// Returns the Linux interrupt number.
+    #[inline]
+    pub fn virq(&self) -> u32 {
+        self.virq
+    }
+
+    /// Returns how often the interrupt has been delivered.
+    #[inline(never)]
+    pub fn count(&self) -> u32 {
+        count(self.virq)
+    }
+}
+
+/// Returns how often interrupt `virq` has been delivered, or 0 if there is no such interrupt.
+#[inline(never)]
+pub fn count(virq: u32) -> u32 {
+    // SAFETY: Safe to call with any number.
+    unsafe { bindings::kstat_irqs_usr(virq) }
+}
+
+impl<'r> From<&'r Interrupt<'_>> for IrqRequest<'r> {
+    #[inline]
+    fn from(interrupt: &'r Interrupt<'_>) -> Self {
+        // SAFETY: `virq` is an interrupt of `dev` per the type invariant.
+        unsafe { IrqRequest::new(interrupt.dev, interrupt.virq) }
+    }
+}
+
+impl Drop for Interrupt<'_> {
+    #[inline(never)]
+    fn drop(&mut self) {
+        let (dev, hwirq) = (self.dev.as_raw(), self.hwirq.into());
+
+        // SAFETY: The interrupt is ours per the type invariant. Registrations borrow `self`, so all
+        // of them were dropped or leaked.
+        unsafe {
+            free_leaked_handlers(self.virq);
+            bindings::msi_domain_free_irqs_range(dev, DOMAIN_ID, hwirq, hwirq);
+        }
+    }
+}
+
+/// An owner of one interrupt that [`request`] can take.
+///
+/// # Safety
+///
+/// `as_ref()` must always return the same interrupt, which lives as long as `self`.
+pub unsafe trait Source<'a>: AsRef<Interrupt<'a>> {}
+
+impl<'a> AsRef<Interrupt<'a>> for Interrupt<'a> {
+    #[inline]
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+// SAFETY: An interrupt refers to itself.
+unsafe impl<'a> Source<'a> for Interrupt<'a> {}
+
+/// An interrupt with a handler. Dropping it unregisters the handler, then frees the interrupt.
+pub struct Requested<'a, S: Source<'a>, H: irq::Handler + 'static> {
+    // The order is the order of release.
+    registration: Pin<KBox<irq::Registration<'a, H>>>,
+    source: S,
+    masked: bool,
+}
+
+/// Requests the interrupt of `source` for `handler`: it gets a vector, its message is written and
+/// it is unmasked. Sleeps.
+///
+/// # Errors
+///
+/// The error comes with `source`, to try again or to free: [`ENOSPC`] if no vector is left,
+/// [`ENOMEM`], or what `handler` fails with.
+pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
+    source: S,
+    flags: Flags,
+    name: &'static CStr,
+    handler: impl PinInit<H, Error> + 'a,
+) -> Result<Requested<'a, S, H>, (Error, S)> {
+    let interrupt = source.as_ref();
+
+    // SAFETY: `virq` is an interrupt of `dev`, and outlives the registration: the two stay together
+    // in `Requested`, whose fields are dropped in order.
+    let request = unsafe { IrqRequest::new(interrupt.dev, interrupt.virq) };
+
+    // SAFETY: The interrupt is freed when the device is unbound at the latest.
+    match unsafe { register(request, flags, name, handler) } {
+        Ok(registration) => Ok(Requested {
+            registration,
+            source,
+            masked: false,
+        }),
+        Err(error) => Err((error, source)),
+    }
+}
+
+/// Requests an MSI or MSI-X vector for `handler`. Sleeps.
+///
+/// # Errors
+///
+/// [`EINVAL`] if `vector` is an INTx interrupt, [`ENOSPC`] if no vector is left, [`ENOMEM`], or what
+/// `handler` fails with.
+pub fn request_vector<'a, H: irq::Handler + 'static>(
+    vector: pci::IrqVector<'a>,
+    flags: Flags,
+    name: &'static CStr,
+    handler: impl PinInit<H, Error> + 'a,
+) -> Result<Pin<KBox<irq::Registration<'a, H>>>> {
+    if matches!(vector.irq_type(), pci::IrqType::Intx) {
+        return Err(EINVAL);
+    }
+
+    // SAFETY: MSI and MSI-X vectors are freed when the device is unbound at the latest.
+    unsafe { register(vector.into(), flags, name, handler) }
+}
+
+/// Allocates MSI-X vectors for `pdev`, which holds them until it is unbound.
+///
+/// # Errors
+///
+/// Those of [`pci::Device::alloc_irq_vectors`].
+pub fn msix_vectors<'a>(
+    pdev: &'a pci::Device<Bound>,
+    min: u32,
+    max: u32,
+) -> Result<&'a pci::IrqVectorRegistration<'a>> {
+    let types = pci::IrqTypes::default().with(pci::IrqType::MsiX);
+    let vectors = pdev.alloc_irq_vectors(min, max, types)?;
+
+    // SAFETY: The vectors borrow nothing but their device.
+    unsafe { held::until_unbind(pdev.as_ref(), vectors) }
+}
+
+/// # Safety
+///
+/// The core must free the interrupt of `request` when its device is unbound or before.
+unsafe fn register<'a, H: irq::Handler + 'static>(
+    request: IrqRequest<'a>,
+    flags: Flags,
+    name: &'static CStr,
+    handler: impl PinInit<H, Error> + 'a,
+) -> Result<Pin<KBox<irq::Registration<'a, H>>>> {
+    // SAFETY: If the result is leaked, so is its memory: the handler owns what it uses and stays
+    // valid. Its code stays too: a module goes away only after its devices are unbound, when the
+    // interrupt has been freed.
+    KBox::pin_init(
+        unsafe { irq::Registration::new(request, flags, name, handler) },
+        GFP_KERNEL,
+    )
+}
+
+impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
+    /// Returns the handler.
+    #[inline]
+    pub fn handler(&self) -> &H {
+        self.registration.handler()
+    }
+
+    /// Returns the owner of the interrupt.
+    #[inline]
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Masks the interrupt. When this returns its handler is not running, and will not run before
+    /// [`Self::unmask`]. Sleeps.
+    pub fn mask(&mut self) {
+        if !self.masked {
+            // SAFETY: The interrupt is requested.
+            unsafe { bindings::disable_irq(self.source.as_ref().virq) };
+            self.masked = true;
+        }
+    }
+
+    /// Unmasks the interrupt. If it was raised while it was masked, its handler runs once.
+    pub fn unmask(&mut self) {
+        if self.masked {
+            // SAFETY: The interrupt is requested, and was disabled by `mask()`.
+            unsafe { bindings::enable_irq(self.source.as_ref().virq) };
+            self.masked = false;
+        }
+    }
+
+    /// Unregisters the handler: the interrupt is masked and returns its vector. Sleeps.
+    pub fn release(self) -> S {
+        drop(self.registration);
+        self.source
+    }
+}
