@@ -47,11 +47,13 @@ where
     ///     vectors: &'a pci::IrqVectorRegistration<'a>,
     /// }
     ///
-    /// fn show(held: &Held<ForLt!(State<'_>)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// type HeldState = Held<ForLt!(State<'_>)>;
+    ///
+    /// fn show(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     ///     held.with(|state| writeln!(f, "{}", state.vectors.len()))
     /// }
     ///
-    /// fn hold(pdev: &pci::Device<Bound>) -> Result<&Held<ForLt!(State<'_>)>> {
+    /// fn hold(pdev: &pci::Device<Bound>) -> Result<&HeldState> {
     ///     Held::new(
     ///         pdev,
     ///         c"my_device",
@@ -83,7 +85,7 @@ where
 
     /// Calls `f` with the state.
     #[inline]
-    pub fn with<R>(&self, f: impl for<'b> FnOnce(&'b F::Of<'b>) -> R) -> R {
+    pub fn with<R>(&self, f: impl for<'s, 'b> FnOnce(&'s F::Of<'b>) -> R) -> R {
         let state: &F::Of<'static> = &self.0;
 
         // SAFETY: Types that differ in a lifetime only have the same layout. As `f` works for every

@@ -364,30 +364,31 @@ impl<'a, C: Chip> Domain<'a, C> {
         })
     }
 
-    /// Writes a table of the slots in use: `slot virq count masked pending`. Sleeps.
+    /// Writes a table of the slots in use, with a line of headings. Sleeps.
     ///
     /// # Errors
     ///
     /// Those of `f`.
     pub fn show(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:>5} {:>5} {:>10} state", "slot", "virq", "count")?;
+        writeln!(
+            f,
+            " slot  virq      count            address     data state"
+        )?;
+        self.0.for_each(|irq| {
+            let state = C::state(&self.inner().store, Slot::new(irq.hwirq));
 
-        let mut from = 0;
-        while let Some(index) = self.inner().slots.next_reserved(from) {
-            from = usize::from(index) + 1;
-            let state = C::state(&self.inner().store, Slot::new(index));
-            let Some(virq) = self.0.virq(index) else {
-                continue;
-            };
             writeln!(
                 f,
-                "{index:>5} {virq:>5} {:>10} {}{}",
-                msi::count(virq),
+                "{:>5} {:>5} {:>10} {:#018x} {:08x} {}{}",
+                irq.hwirq,
+                irq.virq,
+                irq.count,
+                irq.message.address,
+                irq.message.data,
                 if state.masked { "masked" } else { "unmasked" },
                 if state.pending { ",pending" } else { "" },
-            )?;
-        }
-        Ok(())
+            )
+        })
     }
 }
 

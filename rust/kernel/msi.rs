@@ -130,11 +130,6 @@ pub trait Chip: Send + Sync {
     /// Lets the device send the message, once at once if it is pending.
     fn unmask(&self, irq: &IrqData);
 
-    /// Like [`Chip::mask`], for an interrupt that loses its handler.
-    fn shutdown(&self, irq: &IrqData) {
-        self.mask(irq);
-    }
-
     /// Returns whether the device raised the interrupt while it was masked.
     fn pending(&self, irq: &IrqData) -> bool;
 
@@ -162,8 +157,8 @@ impl<T: Chip> Domain<T> {
     /// # Errors
     ///
     /// - [`EINVAL`] if `size` is zero or more than 65536.
-    /// - [`EOPNOTSUPP`] if the device has no MSI parent domain, or one that does not grant message
-    ///   stores: that takes interrupt remapping.
+    /// - [`EOPNOTSUPP`] if `dev` is no PCI device, has no MSI parent domain, or one that does not
+    ///   grant message stores: that takes interrupt remapping.
     /// - [`EBUSY`] if the device has such a domain already.
     /// - [`ENOMEM`] if there is not enough memory.
     pub fn new<'a, E>(
@@ -266,13 +261,20 @@ impl<T: Chip> Domain<T> {
         Interrupt::new(self.device(), hwirq, cookie)
     }
 
-    /// Returns the virq of interrupt `hwirq`, if it is allocated. Sleeps.
-    pub fn virq(&self, hwirq: u16) -> Option<u32> {
-        let dev = self.device().as_raw();
+    /// Calls `f` for each allocated interrupt. Sleeps, and holds up allocation meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The first that `f` returns.
+    pub fn for_each<E>(&self, mut f: impl FnMut(&Allocated) -> Result<(), E>) -> Result<(), E> {
+        let descs = Descriptors::lock(self.device());
+        let mut desc = descs.first();
 
-        // SAFETY: The secondary domain of `dev` exists, per the type invariant.
-        let virq = unsafe { bindings::msi_domain_get_virq(dev, DOMAIN_ID, hwirq.into()) };
-        (virq != 0).then_some(virq)
+        while let Some(found) = desc {
+            f(&found)?;
+            desc = descs.next();
+        }
+        Ok(())
     }
 
     fn template() -> bindings::msi_domain_template {
@@ -285,7 +287,6 @@ impl<T: Chip> Domain<T> {
             // Without these two, disable_irq() masks only at the next interrupt.
             irq_disable: Some(Self::irq_mask),
             irq_enable: Some(Self::irq_unmask),
-            irq_shutdown: Some(Self::irq_shutdown),
             irq_write_msi_msg: Some(Self::irq_write_msi_msg),
             irq_get_irqchip_state: Some(Self::irq_get_irqchip_state),
             // `irq_set_affinity` stays empty: the core fills it.
@@ -335,15 +336,6 @@ impl<T: Chip> Domain<T> {
         // SAFETY: Per the safety requirements.
         let (chip, irq) = unsafe { Self::callback(data) };
         chip.unmask(irq);
-    }
-
-    /// # Safety
-    ///
-    /// Only for the core to call, for an interrupt of this domain.
-    unsafe extern "C" fn irq_shutdown(data: *mut bindings::irq_data) {
-        // SAFETY: Per the safety requirements.
-        let (chip, irq) = unsafe { Self::callback(data) };
-        chip.shutdown(irq);
     }
 
     /// # Safety
@@ -422,6 +414,12 @@ unsafe fn create(
         return Err(EINVAL);
     }
 
+    // The remapping code looks for the PCI device behind each interrupt of this kind.
+    // SAFETY: `dev` is a valid device.
+    if !unsafe { bindings::dev_is_pci(dev.as_raw()) } {
+        return Err(EOPNOTSUPP);
+    }
+
     // SAFETY: `dev` is a valid device. Its MSI parent domain, if any, does not change while it is
     // bound, and is never freed.
     let parent = unsafe { (*dev.as_raw()).msi.domain.as_ref() }.ok_or(EOPNOTSUPP)?;
@@ -456,6 +454,79 @@ unsafe fn create(
     created.then_some(()).ok_or(ENOMEM)
 }
 
+/// An interrupt that is allocated in a [`Domain`], whoever owns it.
+pub struct Allocated {
+    /// Its number in the domain.
+    pub hwirq: u16,
+    /// Its Linux interrupt number.
+    pub virq: u32,
+    /// How often it has been delivered.
+    pub count: u32,
+    /// The message that was last written.
+    pub message: Message,
+}
+
+/// The locked MSI descriptors of a device.
+struct Descriptors<'a>(&'a Device);
+
+impl<'a> Descriptors<'a> {
+    #[inline(never)]
+    fn lock(dev: &'a Device) -> Self {
+        // SAFETY: The devices of domains have MSI data. `drop()` unlocks.
+        unsafe { bindings::__msi_lock_descs(dev.as_raw()) };
+        Self(dev)
+    }
+
+    #[inline(never)]
+    fn first(&self) -> Option<Allocated> {
+        let filter = bindings::msi_desc_filter_MSI_DESC_ASSOCIATED;
+
+        // SAFETY: The descriptors are locked, and so what the core returns is valid.
+        unsafe {
+            found(bindings::msi_domain_first_desc(
+                self.0.as_raw(),
+                DOMAIN_ID,
+                filter,
+            ))
+        }
+    }
+
+    /// Continues after the last call of this or of [`Self::first`].
+    #[inline(never)]
+    fn next(&self) -> Option<Allocated> {
+        let filter = bindings::msi_desc_filter_MSI_DESC_ASSOCIATED;
+
+        // SAFETY: The descriptors are locked, and so what the core returns is valid.
+        unsafe { found(bindings::msi_next_desc(self.0.as_raw(), DOMAIN_ID, filter)) }
+    }
+}
+
+impl Drop for Descriptors<'_> {
+    #[inline(never)]
+    fn drop(&mut self) {
+        // SAFETY: Locked since `lock()`.
+        unsafe { bindings::__msi_unlock_descs(self.0.as_raw()) };
+    }
+}
+
+/// # Safety
+///
+/// `desc` must be null or valid, and locked.
+unsafe fn found(desc: *mut bindings::msi_desc) -> Option<Allocated> {
+    // SAFETY: Per the safety requirements.
+    let desc = unsafe { desc.as_ref()? };
+
+    Some(Allocated {
+        hwirq: desc.msi_index,
+        virq: desc.irq,
+        // SAFETY: Safe to call with any number.
+        count: unsafe { bindings::kstat_irqs_usr(desc.irq) },
+        // SAFETY: Valid, see above. Volatile because `irq_write_msi_msg()` may write under another
+        // lock; a message that is read while it changes is shown wrong and used for nothing.
+        message: (&unsafe { core::ptr::addr_of!(desc.msg).read_volatile() }).into(),
+    })
+}
+
 /// Frees what is left of the domain, then the domain.
 ///
 /// # Safety
@@ -463,28 +534,20 @@ unsafe fn create(
 /// The secondary domain of `dev` must have been made by [`create`].
 #[inline(never)]
 unsafe fn remove(dev: &Device) {
-    let dev = dev.as_raw();
-
-    // SAFETY: The domain exists per the safety requirements; the lock protects its descriptors.
-    unsafe {
-        bindings::__msi_lock_descs(dev);
-        let mut desc = bindings::msi_domain_first_desc(
-            dev,
-            DOMAIN_ID,
-            bindings::msi_desc_filter_MSI_DESC_ASSOCIATED,
-        );
-        while !desc.is_null() {
-            free_leaked_handlers((*desc).irq);
-            desc = bindings::msi_next_desc(
-                dev,
-                DOMAIN_ID,
-                bindings::msi_desc_filter_MSI_DESC_ASSOCIATED,
-            );
+    {
+        let descs = Descriptors::lock(dev);
+        let mut desc = descs.first();
+        while let Some(found) = desc {
+            // SAFETY: The caller is about to free the domain: all that borrowed it is gone.
+            unsafe { free_leaked_handlers(found.virq) };
+            desc = descs.next();
         }
-        bindings::__msi_unlock_descs(dev);
+    }
 
-        bindings::msi_domain_free_irqs_all(dev, DOMAIN_ID);
-        bindings::msi_remove_device_irq_domain(dev, DOMAIN_ID);
+    // SAFETY: The domain exists per the safety requirements.
+    unsafe {
+        bindings::msi_domain_free_irqs_all(dev.as_raw(), DOMAIN_ID);
+        bindings::msi_remove_device_irq_domain(dev.as_raw(), DOMAIN_ID);
     }
 }
 
@@ -554,19 +617,6 @@ impl<'a> Interrupt<'a> {
     pub fn virq(&self) -> u32 {
         self.virq
     }
-
-    /// Returns how often the interrupt has been delivered.
-    #[inline(never)]
-    pub fn count(&self) -> u32 {
-        count(self.virq)
-    }
-}
-
-/// Returns how often interrupt `virq` has been delivered, or 0 if there is no such interrupt.
-#[inline(never)]
-pub fn count(virq: u32) -> u32 {
-    // SAFETY: Safe to call with any number.
-    unsafe { bindings::kstat_irqs_usr(virq) }
 }
 
 impl<'r> From<&'r Interrupt<'_>> for IrqRequest<'r> {

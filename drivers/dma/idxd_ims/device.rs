@@ -58,6 +58,7 @@ pub(crate) struct Capabilities {
     engines: u32,
     max_xfer_shift: u8,
     max_batch_shift: u8,
+    op_config: bool,
     commands: Option<u32>,
     wqcfg: usize,
     grpcfg: usize,
@@ -151,16 +152,15 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
     );
     // CAST: The fields are 8 bits wide at most, the table offsets 16 bits.
     let offset = |units: u64| units as usize * TABLE_MULT;
+    let wqcfg_stride = 1 << (wqcap.wqcfg_size().get() as u32 + wqcfg::MIN_SHIFT);
     let caps = Capabilities {
         wqs: wqcap.num_wqs().get() as u32,
         wq_entries: wqcap.total_wq_size().get() as u32,
-        wqcfg_stride: 1 << (wqcap.wqcfg_size().get() as u32 + wqcfg::MIN_SHIFT),
+        wqcfg_stride,
         engines: regs.try_read(ENGCAP)?.num_engines().get() as u32,
         max_xfer_shift: gencap.max_xfer_shift().get() as u8,
         max_batch_shift: gencap.max_batch_shift().get() as u8,
-        commands: gencap
-            .cmd_cap()
-            .then(|| regs.read(CMDCAP).commands().get()),
+        commands: gencap.cmd_cap().then(|| regs.read(CMDCAP).commands().get()),
         wqcfg: offset(offsets.wqcfg().get()),
         grpcfg: offset(offsets.grpcfg().get()),
         ims: offset(offsets.ims().get()),
@@ -172,12 +172,22 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
         return Err(EOPNOTSUPP);
     }
     if dvsec_without_ims(dev) {
-        dev_err!(dev, "the SIOV capability says that there is no message store\n");
+        dev_err!(
+            dev,
+            "the SIOV capability says that there is no message store\n"
+        );
         return Err(EOPNOTSUPP);
     }
     if !gencap.config_en() || !wqcap.dedicated_mode() {
         dev_err!(dev, "no configurable dedicated work queues\n");
         return Err(EOPNOTSUPP);
+    }
+    if caps.op_config && wqcfg_stride < wqcfg::OPERATIONS + OPCAP_SIZE {
+        dev_err!(
+            dev,
+            "work queue entries of {wqcfg_stride} bytes have no operations\n"
+        );
+        return Err(EIO);
     }
     if caps.wqs == 0 || caps.engines == 0 || regs.try_read(GRPCAP)?.num_groups().get() == 0 {
         dev_err!(dev, "no work queue, engine or group\n");
@@ -187,7 +197,11 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
     let slots = caps.slots as usize * size_of::<SlotRegisters>();
     let tables = [
         ("group", caps.grpcfg, grpcfg::STRIDE),
-        ("work queue", caps.wqcfg, caps.wqs as usize * caps.wqcfg_stride),
+        (
+            "work queue",
+            caps.wqcfg,
+            caps.wqs as usize * caps.wqcfg_stride,
+        ),
         ("message store", caps.ims, slots),
     ];
     for (name, start, len) in tables {
@@ -233,10 +247,14 @@ fn dvsec_without_ims(dev: &pci::Device<Bound>) -> bool {
         };
         let header = Header::from_raw(header);
         if header.id() == DVSEC
-            && config.try_read32(at + VENDOR).is_ok_and(|v| v & 0xffff == VENDOR_INTEL)
+            && config
+                .try_read32(at + VENDOR)
+                .is_ok_and(|v| v & 0xffff == VENDOR_INTEL)
             && config.try_read16(at + ID).is_ok_and(|id| id == ID_SIOV)
         {
-            return config.try_read32(at + CAPABILITIES).is_ok_and(|caps| caps & 1 == 0);
+            return config
+                .try_read32(at + CAPABILITIES)
+                .is_ok_and(|caps| caps & 1 == 0);
         }
         // CAST: The field has 12 bits.
         at = header.next().get() as usize;
@@ -360,11 +378,17 @@ impl<'a> Device<'a> {
         let caps = &self.caps;
         let entries = caps.wq_entries / wqs;
         if entries == 0 {
-            dev_err!(self.dev, "{} entries for {wqs} work queues\n", caps.wq_entries);
+            dev_err!(
+                self.dev,
+                "{} entries for {wqs} work queues\n",
+                caps.wq_entries
+            );
             return Err(EINVAL);
         }
 
-        let mode = WqMode::zeroed().with_dedicated(true).with_const_priority::<10>();
+        let mode = WqMode::zeroed()
+            .with_dedicated(true)
+            .with_const_priority::<10>();
         let mode = match pasid {
             Some(pasid) => mode.with_pasid_en(true).with_pasid(pasid),
             None => mode,
@@ -374,19 +398,22 @@ impl<'a> Device<'a> {
             .try_with_max_batch_shift(caps.max_batch_shift)?;
 
         for wq in 0..caps.wqs {
-            let at = caps.wqcfg + wq as usize * caps.wqcfg_stride;
             let used = wq < wqs;
-            for word in (0..caps.wqcfg_stride).step_by(size_of::<u32>()) {
+            let at = caps.wqcfg + wq as usize * caps.wqcfg_stride;
+
+            for word in (0..wqcfg::OPERATIONS).step_by(size_of::<u32>()) {
                 let value = match word {
                     wqcfg::SIZE if used => entries,
                     wqcfg::MODE if used => mode.into_raw(),
                     wqcfg::LIMITS if used => limits.into_raw(),
                     _ => 0,
                 };
-                // Operations are all allowed unless the device restricts them per work queue; the
-                // mask that does is left as the reset set it.
-                if word < 32 {
-                    self.regs.try_write32(value, at + word)?;
+                self.regs.try_write32(value, at + word)?;
+            }
+            if caps.op_config {
+                for word in (0..OPCAP_SIZE).step_by(size_of::<u32>()) {
+                    let all = self.regs.try_read32(OPCAP + word)?;
+                    self.regs.try_write32(all, at + wqcfg::OPERATIONS + word)?;
                 }
             }
         }
@@ -394,12 +421,17 @@ impl<'a> Device<'a> {
         for word in 0..4 {
             let first = word * 64;
             let bits = wqs.saturating_sub(first).min(64);
-            let mask = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+            let mask = if bits == 64 {
+                u64::MAX
+            } else {
+                (1 << bits) - 1
+            };
             let at = caps.grpcfg + grpcfg::WQS + word as usize * size_of::<u64>();
             self.regs.try_write64(mask, at)?;
         }
         let engines = u64::MAX >> (64 - caps.engines.min(64));
-        self.regs.try_write64(engines, caps.grpcfg + grpcfg::ENGINES)?;
+        self.regs
+            .try_write64(engines, caps.grpcfg + grpcfg::ENGINES)?;
         self.regs.try_write64(0, caps.grpcfg + grpcfg::FLAGS)?;
 
         self.regs.write_reg(

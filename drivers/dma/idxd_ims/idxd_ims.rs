@@ -13,7 +13,8 @@ use kernel::{
     },
     held::Held,
     ims::Pasid,
-    new_mutex, pci,
+    new_mutex,
+    pci,
     prelude::*,
     str::CString,
     sync::Mutex,
@@ -200,7 +201,10 @@ impl Parameters {
         }
         let timeout = module_parameters::timeout_ms.value();
         if !(1..=60_000).contains(&timeout) {
-            dev_err!(pdev, "parameter timeout_ms={timeout} is not within 1..=60000\n");
+            dev_err!(
+                pdev,
+                "parameter timeout_ms={timeout} is not within 1..=60000\n"
+            );
             return Err(EINVAL);
         }
         let pasid = module_parameters::pasid.value();
@@ -237,9 +241,18 @@ kernel::pci_device_table!(
     PCI_TABLE,
     <Driver as pci::Driver>::IdInfo,
     [
-        (pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_SPR0), ()),
-        (pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_GNRD), ()),
-        (pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_DMR), ()),
+        (
+            pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_SPR0),
+            ()
+        ),
+        (
+            pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_GNRD),
+            ()
+        ),
+        (
+            pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_DMR),
+            ()
+        ),
     ]
 );
 

@@ -39,7 +39,10 @@ type Requested<'a> = msi::Requested<'a, Interrupt<'a, Chip>, Hits>;
 /// An interrupt, with or without handler and the device's handle.
 pub(crate) enum Line<'a> {
     Allocated(Interrupt<'a, Chip>),
-    Requested { interrupt: Requested<'a>, handle: u16 },
+    Requested {
+        interrupt: Requested<'a>,
+        handle: u16,
+    },
 }
 
 impl<'a> Line<'a> {

@@ -92,7 +92,11 @@ impl Queue {
                 end => u64::MAX >> (8 * (end - bytes)),
             };
             if target != source & copied {
-                dev_err!(device.pci(), "memmove of {bytes} bytes differs at {}\n", word * 8);
+                dev_err!(
+                    device.pci(),
+                    "memmove of {bytes} bytes differs at {}\n",
+                    word * 8
+                );
                 return Err(EIO);
             }
         }

@@ -43,6 +43,7 @@ register! {
         23:16 num_wqs;
         27:24 wqcfg_size;
         49:49 dedicated_mode => bool;
+        54:54 op_config => bool;
     }
 
     /// Group capabilities.
@@ -113,6 +114,11 @@ register! {
     }
 }
 
+/// Operations that the device has, a bit each.
+pub(crate) const OPCAP: usize = 0x40;
+/// Bytes of [`OPCAP`], and of a work queue's choice of it.
+pub(crate) const OPCAP_SIZE: usize = 32;
+
 /// `GENSTS.state` of a device that was reset.
 pub(crate) const STATE_DISABLED: u32 = 0;
 /// `GENSTS.state` of a device that takes work.
@@ -165,6 +171,8 @@ pub(crate) mod wqcfg {
     pub(crate) const SIZE: usize = 0;
     pub(crate) const MODE: usize = 8;
     pub(crate) const LIMITS: usize = 12;
+    /// Only if `WQCAP.op_config`.
+    pub(crate) const OPERATIONS: usize = 32;
     /// `WQCAP.wqcfg_size` is the logarithm of the entry's size above this one.
     pub(crate) const MIN_SHIFT: u32 = 5;
 }

@@ -173,7 +173,7 @@ impl<'a, S> MmioArray<'a, S> {
     pub(super) fn fake(table: &'a mut [S]) -> Self {
         // INVARIANT: The memory is borrowed for `'a`; x86 accesses it like MMIO.
         Self {
-            base: table.as_mut_ptr().addr(),
+            base: table.as_mut_ptr().expose_provenance(),
             slots: table.len() as u32,
             _slots: PhantomData,
         }

@@ -82,16 +82,6 @@ impl Allocator {
         })
     }
 
-    /// Returns the lowest reserved slot that is `from` or above. May sleep.
-    pub fn next_reserved(&self, from: usize) -> Option<u16> {
-        // CAST: `new()` allows at most 65536 slots.
-        self.state
-            .lock()
-            .map
-            .next_bit(from)
-            .map(|index| index as u16)
-    }
-
     /// Returns how many slots are reserved. May sleep.
     pub fn used(&self) -> usize {
         self.state.lock().used
@@ -197,8 +187,6 @@ mod tests {
         core::mem::forget(slots.reserve()?);
         assert_eq!(slots.used(), 1);
         assert_eq!(slots.reserve()?.index(), 1);
-        assert_eq!(slots.next_reserved(0), Some(0));
-        assert_eq!(slots.next_reserved(1), None);
         Ok(())
     }
 
@@ -208,7 +196,7 @@ mod tests {
         const SIZE: usize = 321;
 
         for seed in 1..=16 {
-            let mut random = Random(seed * 0x9e37_79b9_7f4a_7c15);
+            let mut random = Random(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
             let slots = Arc::pin_init(Allocator::new(SIZE as u32), GFP_KERNEL)?;
             let mut model: KVec<Option<Reservation<'_>>> = KVec::new();
             for _ in 0..SIZE {
