@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the device counts for tests.
+
+/// Counters of one slot.
+///
+/// raises = (sent + refused - replayed) + latched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotCounters {
+    /// Messages sent.
+    pub sent: u32,
+    /// Raises that found the slot masked, also those that collapsed.
+    pub latched: u32,
+    /// Messages that the device could not send: bus mastering off, power
+    /// state, or an address that is not dword aligned.
+    pub refused: u32,
+    /// Unmasks that found the slot pending; each sent or refused one message.
+    pub replayed: u32,
+}
+
+/// Counters of the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// The same as in [`SlotCounters`], over all slots.
+    pub sent: u64,
+    pub latched: u64,
+    pub refused: u64,
+    /// Accesses to the IMS table, of any width.
+    pub ims_reads: u64,
+    pub ims_writes: u64,
+    /// DMA that was refused on the way or not allowed.
+    pub dma_errors: u64,
+    /// Descriptors taken from portals into a queue.
+    pub descriptors_taken: u64,
+    pub descriptors_completed: u64,
+    /// Descriptors dropped by an abort or a reset.
+    pub descriptors_discarded: u64,
+    /// Portal writes that did not become a descriptor in a queue.
+    pub portal_refused: u64,
+    /// MSI-X vectors raised, and not raised because bus mastering was off.
+    pub vectors_sent: u64,
+    pub vectors_refused: u64,
+    /// Commands completed.
+    pub commands: u64,
+    /// FLRs and resets by QEMU.
+    pub resets: u64,
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The device: its state, and what moves it.
+//!
+//! Register accesses come in through [`Device::read`] and [`Device::write`],
+//! time through [`Device::tick`]. None of them waits for DMA: they run while
+//! QEMU waits for the answer. Descriptors are handed out by [`Device::take`]
+//! and given back by [`Device::finish`], with the DMA in between, where the
+//! device is not locked.
+
+mod commands;
+mod page;
+mod queue;
+mod registers;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+use log::debug;
+
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::counters::{Counters, SlotCounters};
+use crate::fault::Fault;
+use crate::group::Group;
+use crate::handles::{Handles, Table};
+use crate::ims::{Defects, Effect, Slot};
+use crate::pci::ConfigSpace;
+use crate::perm::Permission;
+use crate::portal::Assembler;
+use crate::regs::{genctrl, intcause, reset_type, State};
+use crate::source::Source;
+use crate::swerr::{code, SwErr, SwError};
+use crate::wq::{Wq, WqState};
+
+pub use queue::Job;
+
+/// A region of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// Registers and tables.
+    Bar0,
+    /// Portals.
+    Bar2,
+    /// The test page.
+    Bar4,
+    Config,
+}
+
+/// An interrupt, by its table and index there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupt {
+    table: Table,
+    index: u16,
+}
+
+/// Whether a job may still use the bus. A reset, an abort or the loss of bus
+/// mastering closes it.
+pub type Gate = Arc<AtomicBool>;
+
+pub struct Device {
+    config: Config,
+    bus: Arc<dyn Bus>,
+    pci: ConfigSpace,
+
+    state: State,
+    reset_type: u32,
+    gencfg: u32,
+    genctrl: u32,
+    intcause: u32,
+    cmdsts: u32,
+    swerr: SwErr,
+    running: Option<commands::Running>,
+
+    groups: Vec<Group>,
+    wqs: Vec<Wq>,
+    /// MSIXPERM.
+    permissions: Vec<u32>,
+    slots: Vec<Slot>,
+    handles: Handles,
+
+    portals: Assembler,
+    queue: VecDeque<queue::Queued>,
+    in_flight: Option<queue::InFlight>,
+    /// Number of the next descriptor.
+    sequence: u64,
+
+    source: Source,
+    counters: Counters,
+    slot_counters: Vec<SlotCounters>,
+    /// Posted writes that had failed at the last COUNTER_RESET.
+    post_errors_base: u64,
+    /// Reads of BAR0 and BAR2 that `all-ones-after` still allows.
+    reads_left: u64,
+    /// Messages since the last that `drop-message` lost.
+    since_drop: u64,
+    raise_first: u32,
+    fault_arg: u64,
+}
+
+impl Device {
+    pub fn new(config: Config, bus: Arc<dyn Bus>) -> Self {
+        let slots = config.slots as usize;
+        let mut device = Self {
+            pci: ConfigSpace::new(&config),
+            bus,
+            state: State::Disabled,
+            reset_type: 0,
+            gencfg: 0,
+            genctrl: 0,
+            intcause: 0,
+            cmdsts: 0,
+            swerr: SwErr::default(),
+            running: None,
+            groups: vec![Group::default(); config.groups.into()],
+            wqs: vec![Wq::default(); config.wqs.into()],
+            permissions: vec![0; config.vectors.into()],
+            slots: vec![Slot::default(); slots],
+            handles: Handles::new(config.handles),
+            portals: Assembler::default(),
+            queue: VecDeque::new(),
+            in_flight: None,
+            sequence: 0,
+            source: Source::default(),
+            counters: Counters::default(),
+            slot_counters: vec![SlotCounters::default(); slots],
+            post_errors_base: 0,
+            reads_left: 0,
+            since_drop: 0,
+            raise_first: 0,
+            fault_arg: 0,
+            config,
+        };
+        device.faults_changed();
+        device
+    }
+
+    /// An access of any width; what lies beyond the region reads as ones.
+    pub fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) {
+        match region {
+            Region::Config => self.pci.read(offset as usize, data),
+            Region::Bar4 => self.read_page(offset, data),
+            Region::Bar0 if self.answers() => self.read_registers(offset, data),
+            // Portals are write-only.
+            Region::Bar0 | Region::Bar2 => data.fill(0xff),
+        }
+    }
+
+    pub fn write(&mut self, region: Region, offset: u64, data: &[u8]) {
+        match region {
+            Region::Config => self.write_config(offset, data),
+            Region::Bar4 => self.write_page(offset, data),
+            _ if !self.present() => {}
+            Region::Bar0 => self.write_registers(offset, data),
+            Region::Bar2 => self.write_portal(offset, data),
+        }
+    }
+
+    /// Lets time-driven work happen; returns when there is more.
+    pub fn tick(&mut self, now: Instant) -> Option<Instant> {
+        for slot in self.source.due(now, self.slot_count()) {
+            self.raise(slot);
+        }
+        self.advance(now);
+        let command = self
+            .running
+            .as_ref()
+            .and_then(|running| running.deadline(now));
+        [command, self.source.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// FLR, or a reset by QEMU: everything but the test page.
+    pub fn reset(&mut self) {
+        debug!("reset");
+        self.counters.resets += 1;
+        if self.has(Fault::NeverResets) {
+            return;
+        }
+        self.discard(|_| true);
+        self.pci.reset();
+        self.faults_changed();
+        self.reset_registers();
+        self.reset_interrupts();
+        self.running = None;
+        self.cmdsts = 0;
+        self.source.stop();
+    }
+
+    /// What RESET_DEVICE resets besides the interrupts' tables.
+    fn reset_registers(&mut self) {
+        self.state = State::Disabled;
+        self.reset_type = 0;
+        self.gencfg = 0;
+        self.genctrl = 0;
+        self.intcause = 0;
+        self.swerr = SwErr::default();
+        self.groups.fill(Group::default());
+        self.wqs.fill(Wq::default());
+        self.portals.clear();
+    }
+
+    fn reset_interrupts(&mut self) {
+        self.permissions.fill(0);
+        self.slots.fill(Slot::default());
+        self.handles.clear();
+    }
+
+    fn write_config(&mut self, offset: u64, data: &[u8]) {
+        let effect = self.pci.write(offset as usize, data);
+        if effect.master_off {
+            self.close_gates();
+            if self.state == State::Enabled {
+                self.software_error(SwError {
+                    code: code::PCI_CFG,
+                    ..SwError::default()
+                });
+                self.halt(reset_type::FLR);
+            }
+        }
+        if effect.flr {
+            self.reset();
+        }
+    }
+
+    /// Whether the device is on the bus at all.
+    fn present(&self) -> bool {
+        let gone =
+            self.has(Fault::AllOnes) || self.has(Fault::AllOnesAfter) && self.reads_left == 0;
+        self.pci.powered() && !gone
+    }
+
+    /// As `present`, for a read.
+    fn answers(&mut self) -> bool {
+        let present = self.present();
+        self.reads_left = self.reads_left.saturating_sub(1);
+        present
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.config.faults.is_on(fault)
+    }
+
+    /// Takes over what faults change in the device's state.
+    fn faults_changed(&mut self) {
+        self.pci.set_ims(!self.has(Fault::NoImsDvsec));
+        self.reads_left = self.config.faults.arg(Fault::AllOnesAfter).unwrap_or(0);
+        self.since_drop = 0;
+    }
+
+    fn slot_count(&self) -> u32 {
+        if self.has(Fault::NoIms) {
+            0
+        } else {
+            self.config.slots
+        }
+    }
+
+    fn defects(&self) -> Defects {
+        Defects {
+            no_pending: self.has(Fault::NoPending),
+            stuck_mask: self.has(Fault::StuckMask),
+        }
+    }
+
+    /// The hardware raises a slot.
+    fn raise(&mut self, slot: u32) {
+        if slot >= self.slot_count() {
+            return;
+        }
+        let defects = self.defects();
+        match self.slots[slot as usize].raise(defects) {
+            Effect::Latched => {
+                self.counters.latched += 1;
+                self.slot_counters[slot as usize].latched += 1;
+                debug!("slot {slot}: latched");
+            }
+            _ => self.send(slot as usize),
+        }
+    }
+
+    /// Sends the message of a slot.
+    fn send(&mut self, slot: usize) {
+        let (address, data) = self.slots[slot].message();
+        let counters = &mut self.slot_counters[slot];
+        if !self.pci.bus_master() || !self.pci.powered() || address % 4 != 0 {
+            self.counters.refused += 1;
+            counters.refused = counters.refused.wrapping_add(1);
+            debug!("slot {slot}: message {data:#x} to {address:#x} refused");
+            return;
+        }
+        self.counters.sent += 1;
+        counters.sent = counters.sent.wrapping_add(1);
+        if let Some(period) = self.config.faults.arg(Fault::DropMessage) {
+            self.since_drop += 1;
+            if self.since_drop >= period {
+                self.since_drop = 0;
+                debug!("slot {slot}: message lost");
+                return;
+            }
+        }
+        debug!("slot {slot}: message {data:#x} to {address:#x}");
+        self.bus.post(address, &data.to_le_bytes());
+    }
+
+    /// Raises MSI-X vector `vector`.
+    fn signal(&mut self, vector: u16) {
+        if !self.pci.bus_master() || !self.pci.powered() {
+            self.counters.vectors_refused += 1;
+            return;
+        }
+        self.counters.vectors_sent += 1;
+        debug!("vector {vector}");
+        self.bus.signal(vector);
+    }
+
+    /// Raises the interrupt that a descriptor asked for.
+    pub fn interrupt(&mut self, interrupt: Interrupt) {
+        match interrupt.table {
+            Table::Msix => self.signal(interrupt.index),
+            Table::Ims => self.raise(interrupt.index.into()),
+        }
+    }
+
+    /// Looks up the interrupt handle of a descriptor with that PASID.
+    pub fn resolve(&self, table: Table, handle: u16, pasid: Option<u32>) -> Option<Interrupt> {
+        let index = self.handles.index(table, handle, self.entries(table))?;
+        let permission = match table {
+            Table::Msix => Permission::from_msix_perm(self.permissions[usize::from(index)]),
+            Table::Ims => Permission::from_slot(self.slots[usize::from(index)].pasid()),
+        };
+        permission
+            .allows(pasid)
+            .then_some(Interrupt { table, index })
+    }
+
+    /// Entries of an interrupt table.
+    fn entries(&self, table: Table) -> u32 {
+        match table {
+            Table::Msix => self.config.vectors.into(),
+            Table::Ims => self.slot_count(),
+        }
+    }
+
+    /// Sets bits of INTCAUSE and tells the driver, by vector 0.
+    fn cause(&mut self, bits: u32) {
+        self.intcause |= bits;
+        self.signal(0);
+    }
+
+    /// Reports an error in SWERR.
+    pub fn software_error(&mut self, error: SwError) {
+        debug!("software error {error:x?}");
+        self.swerr.record(&error);
+        if self.genctrl & genctrl::SOFTERR_INT_EN != 0 {
+            self.cause(intcause::ERR);
+        }
+    }
+
+    /// Stops until a reset of that type.
+    fn halt(&mut self, reset_type: u32) {
+        debug!("halt, reset type {reset_type}");
+        self.discard(|_| true);
+        for wq in &mut self.wqs {
+            wq.state = WqState::Disabled;
+        }
+        self.state = State::Halt;
+        self.reset_type = reset_type & 3;
+        if self.genctrl & genctrl::HALT_INT_EN != 0 {
+            self.cause(intcause::HALT_STATE);
+        }
+    }
+
+    /// Keeps the job in flight from using the bus any more.
+    fn close_gates(&self) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.gate.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether the engine has nothing to take.
+    pub fn idle(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub fn dma_error(&mut self) {
+        self.counters.dma_errors += 1;
+    }
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command register: one command at a time, with its end in CMDSTS.
+
+use std::time::{Duration, Instant};
+
+use log::debug;
+
+use super::queue::Entry;
+use super::Device;
+use crate::enable;
+use crate::fault::Fault;
+use crate::handles::Table;
+use crate::regs::{cmdsts, command, intcause, reset_type, CmdError, State};
+use crate::swerr::{code, SwError};
+use crate::wq::WqState;
+
+/// A command that has not ended.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    code: u32,
+    operand: u32,
+    int_req: bool,
+    /// Not before this time.
+    due: Instant,
+    /// Descriptors before this one have to end first; `None`: not begun.
+    barrier: Option<u64>,
+}
+
+impl Running {
+    /// When to try again, unless it waits for descriptors.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        (self.due > now).then_some(self.due)
+    }
+}
+
+/// How far a command got: its result, or not yet.
+type Progress = Result<Option<u16>, CmdError>;
+
+const DONE: Progress = Ok(Some(0));
+const WAIT: Progress = Ok(None);
+
+impl Device {
+    /// A write to CMD.
+    pub(super) fn command(&mut self, value: u32, now: Instant) {
+        if self.running.is_some() {
+            self.software_error(SwError {
+                code: code::CMD_REG,
+                ..SwError::default()
+            });
+            return;
+        }
+        let delay = self.config.faults.arg(Fault::CmdDelay).unwrap_or(0);
+        self.cmdsts = cmdsts::ACTIVE;
+        self.running = Some(Running {
+            code: value >> command::CODE_SHIFT & command::CODE_MASK,
+            operand: value & command::OPERAND_MASK,
+            int_req: value & command::INT_REQ != 0,
+            due: now + Duration::from_millis(delay),
+            barrier: None,
+        });
+        self.advance(now);
+    }
+
+    /// Moves the running command on, if there is one.
+    pub(super) fn advance(&mut self, now: Instant) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        let stuck = self.has(Fault::CmdNeverCompletes)
+            || running.code == command::RESET_DEVICE && self.has(Fault::NeverResets);
+        if running.due > now || stuck {
+            self.running = Some(running);
+            return;
+        }
+        let status = match self.config.faults.arg(Fault::CmdError) {
+            Some(error) if error >> 8 == u64::from(running.code) => error as u32 & 0xff,
+            _ => match self.progress(&running) {
+                Ok(Some(result)) => u32::from(result) << cmdsts::RESULT_SHIFT,
+                Err(error) => error as u32,
+                WAIT => {
+                    self.running = Some(Running {
+                        barrier: running.barrier.or(Some(self.sequence)),
+                        ..running
+                    });
+                    return;
+                }
+            },
+        };
+        debug!(
+            "command {} operand {:#x}: status {status:#x}",
+            running.code, running.operand
+        );
+        self.counters.commands += 1;
+        self.cmdsts = status;
+        if running.int_req {
+            self.cause(intcause::CMD);
+        }
+    }
+
+    fn progress(&mut self, running: &Running) -> Progress {
+        let Running { code, operand, .. } = *running;
+        if self.config.cmdcap() >> code & 1 == 0 {
+            return Err(CmdError::InvalCmd);
+        }
+        let soft_reset = code == command::RESET_DEVICE && self.reset_type == reset_type::SOFTWARE;
+        if self.state == State::Halt && !soft_reset {
+            return Err(CmdError::HwErr);
+        }
+        match code {
+            command::ENABLE_DEVICE => self.enable_device(),
+            command::ENABLE_WQ => self.enable_wq(operand),
+            command::REQUEST_INT_HANDLE => self.request_handle(operand),
+            command::RELEASE_INT_HANDLE => self.release_handle(operand),
+            command::RESET_DEVICE => Ok(self.reset_device()),
+            command::DISABLE_DEVICE => self.disable_device(running),
+            command::DRAIN_ALL | command::ABORT_ALL => self.settle_all(running),
+            command::DRAIN_PASID | command::ABORT_PASID => Ok(self.settle_pasid(running)),
+            _ => self.settle_wqs(running),
+        }
+    }
+
+    fn enable_device(&mut self) -> Progress {
+        if self.state != State::Disabled {
+            return Err(CmdError::DevEnabled);
+        }
+        enable::check_device(&self.config, &self.pci, &self.groups, &self.wqs)?;
+        self.state = State::Enabled;
+        DONE
+    }
+
+    fn enable_wq(&mut self, operand: u32) -> Progress {
+        let index = operand as usize;
+        let state = self.wqs.get(index).ok_or(CmdError::InvalWqIdx)?.state;
+        if self.state != State::Enabled {
+            return Err(CmdError::DevNotEn);
+        }
+        if state != WqState::Disabled {
+            return Err(CmdError::WqEnabled);
+        }
+        enable::check_wq(&self.config, &self.pci, &self.wqs[index])?;
+        self.wqs[index].state = WqState::Enabled;
+        DONE
+    }
+
+    fn request_handle(&mut self, operand: u32) -> Progress {
+        let (table, index) = interrupt(operand);
+        let limit = self
+            .config
+            .faults
+            .arg(Fault::HandleLimit)
+            .unwrap_or(u64::MAX);
+        let entries = self.entries(table);
+        self.handles.request(table, index, entries, limit).map(Some)
+    }
+
+    fn release_handle(&mut self, operand: u32) -> Progress {
+        let (table, handle) = interrupt(operand);
+        self.handles.release(table, handle)?;
+        DONE
+    }
+
+    /// Aborts everything, then resets the registers.
+    fn reset_device(&mut self) -> Option<u16> {
+        self.discard(|_| true);
+        if self.in_flight.is_some() {
+            return None;
+        }
+        self.reset_registers();
+        if !self.config.reset_keeps_interrupts {
+            self.reset_interrupts();
+        }
+        Some(0)
+    }
+
+    fn disable_device(&mut self, running: &Running) -> Progress {
+        if running.barrier.is_none() {
+            if self.state != State::Enabled {
+                return Err(CmdError::DisDevEn);
+            }
+            self.state = State::Drain;
+        }
+        if self.busy(|_| true) {
+            return WAIT;
+        }
+        for wq in &mut self.wqs {
+            wq.state = WqState::Disabled;
+        }
+        self.state = State::Disabled;
+        DONE
+    }
+
+    fn settle_all(&mut self, running: &Running) -> Progress {
+        if running.barrier.is_none() && self.state != State::Enabled {
+            return Err(CmdError::DisDevEn);
+        }
+        let barrier = self.begin(running, |_| true);
+        Ok((!self.busy(|entry| entry.sequence < barrier)).then_some(0))
+    }
+
+    fn settle_pasid(&mut self, running: &Running) -> Option<u16> {
+        let pasid = Some(running.operand);
+        let barrier = self.begin(running, |entry| entry.pasid == pasid);
+        let busy = self.busy(|entry| entry.pasid == pasid && entry.sequence < barrier);
+        (!busy).then_some(0)
+    }
+
+    /// DISABLE, DRAIN, ABORT and RESET WQ.
+    fn settle_wqs(&mut self, running: &Running) -> Progress {
+        let chosen = self.chosen_wqs(running.operand)?;
+        let begun = running.barrier.is_some();
+        if !begun
+            && chosen
+                .iter()
+                .any(|&wq| self.wqs[wq].state != WqState::Enabled)
+        {
+            return Err(CmdError::WqNotEn);
+        }
+        let stops = matches!(running.code, command::DISABLE_WQ | command::RESET_WQ);
+        if stops {
+            for &wq in &chosen {
+                self.wqs[wq].state = WqState::Busy;
+            }
+        }
+        let in_chosen = |entry: &Entry| chosen.contains(&usize::from(entry.wq));
+        let barrier = self.begin(running, in_chosen);
+        if self.busy(|entry| in_chosen(entry) && entry.sequence < barrier) {
+            return WAIT;
+        }
+        for &wq in &chosen {
+            match running.code {
+                command::DISABLE_WQ => self.wqs[wq].state = WqState::Disabled,
+                command::RESET_WQ => self.wqs[wq].reset(),
+                _ => {}
+            }
+        }
+        DONE
+    }
+
+    /// The work queues of an operand: bits 15:0 choose among the 16 that bits
+    /// 19:16 name.
+    fn chosen_wqs(&self, operand: u32) -> Result<Vec<usize>, CmdError> {
+        let base = (operand >> 16) as usize * 16;
+        let chosen: Vec<usize> = (0..16)
+            .filter(|bit| operand >> bit & 1 != 0)
+            .map(|bit| base + bit)
+            .collect();
+        if chosen.is_empty() || chosen.iter().any(|&wq| wq >= self.wqs.len()) {
+            return Err(CmdError::InvalWqIdx);
+        }
+        Ok(chosen)
+    }
+
+    /// On the first call, discards what the command aborts. Returns the
+    /// barrier.
+    fn begin(&mut self, running: &Running, concerns: impl Fn(&Entry) -> bool) -> u64 {
+        let aborts = matches!(
+            running.code,
+            command::ABORT_ALL | command::ABORT_PASID | command::ABORT_WQ | command::RESET_WQ
+        );
+        running.barrier.unwrap_or_else(|| {
+            if aborts {
+                self.discard(concerns);
+            }
+            self.sequence
+        })
+    }
+}
+
+/// Table and index (or handle) of an interrupt handle command.
+fn interrupt(operand: u32) -> (Table, u16) {
+    let table = if operand & command::INT_HANDLE_IMS != 0 {
+        Table::Ims
+    } else {
+        Table::Msix
+    };
+    (table, (operand & command::INT_HANDLE_INDEX) as u16)
+}

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::*;
+use crate::config::HandleMode;
+
+const WQ1: u64 = WQCFG + 32;
+
+#[test]
+fn status_fields() {
+    let bench = Bench::new(Config::default());
+    assert_eq!(
+        bench.command(13, 0x1_0005),
+        0xbffa << 8,
+        "result in bits 23:8"
+    );
+    assert_eq!(bench.command(13, 0x1_0800), 0x41, "error in bits 7:0");
+    bench.set_page(0xd8, 8);
+    assert_eq!(bench.command(5, 0), 1 << 31, "active");
+}
+
+#[test]
+fn completion_interrupt_on_request_only() {
+    let bench = Bench::new(Config::default());
+    bench.command(5, 0);
+    assert_eq!(bench.interrupts(), []);
+    assert_eq!(bench.get(INTCAUSE), 0);
+    bench.put(CMD, 1 << 31 | 5 << 20);
+    assert_eq!(bench.interrupts(), [Event::Signal(0)]);
+    assert_eq!(bench.get(INTCAUSE), 0x2);
+    bench.put(INTCAUSE, 0xffff_fffd);
+    assert_eq!(bench.get(INTCAUSE), 0x2, "write 1 to clear");
+    bench.put(INTCAUSE, 0x2);
+    assert_eq!(bench.get(INTCAUSE), 0);
+}
+
+#[test]
+fn unknown_commands() {
+    let bench = Bench::enabled(Config::default());
+    for code in (0..32).filter(|code| !(1..=14).contains(code)) {
+        assert_eq!(bench.command(code, 0), 0x01, "{code}");
+    }
+}
+
+#[test]
+fn identity_handles_have_no_commands() {
+    let bench = Bench::new(Config {
+        handles: HandleMode::Identity,
+        ..Config::default()
+    });
+    assert_eq!(bench.command(13, 0), 0x01);
+    assert_eq!(bench.command(14, 0), 0x01);
+    assert_eq!(bench.get(0xb0), 0x1ffe);
+}
+
+#[test]
+fn enable_and_disable_device() {
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.command(2, 0), 0x31, "not enabled");
+    assert_eq!(bench.command(3, 0), 0x31);
+    assert_eq!(bench.command(4, 0), 0x31);
+    bench.configure(0, 2);
+    assert_eq!(bench.get(GENSTATS), 0);
+    assert_eq!(bench.command(1, 0), 0);
+    assert_eq!(bench.get(GENSTATS), 1);
+    assert_eq!(bench.command(1, 0), 0x10, "enabled already");
+    assert_eq!(bench.command(6, 0), 0);
+    assert_eq!(bench.wq_state(0), 1);
+    assert_eq!(bench.command(2, 0), 0);
+    assert_eq!((bench.get(GENSTATS), bench.wq_state(0)), (0, 0));
+    assert_eq!(bench.get(WQCFG), 2, "the configuration stays");
+}
+
+/// What ENABLE_DEVICE says of a sound configuration after `spoil`.
+fn enable_after(spoil: impl Fn(&Bench)) -> u32 {
+    let bench = Bench::new(Config::default());
+    bench.configure(0, 2);
+    bench.configure(1, 2);
+    spoil(&bench);
+    let status = bench.command(1, 0);
+    assert_eq!(bench.get(GENSTATS), u32::from(status == 0));
+    status
+}
+
+#[test]
+fn enable_device_checks_the_configuration() {
+    assert_eq!(enable_after(|_| ()), 0);
+    assert_eq!(
+        enable_after(|bench| bench.set_command(0x2)),
+        0x12,
+        "bus master"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(WQ1, 126)),
+        0,
+        "all of the entries"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(WQ1, 127)),
+        0x14,
+        "too many entries"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(WQ1, 0xffff)),
+        0x14,
+        "no wrap"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(GRPCFG + 32, 0)),
+        0x15,
+        "no engine"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(GRPCFG, 0)),
+        0x15,
+        "no work queue"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(GRPCFG, 0x3)),
+        0x16,
+        "work queue twice"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(WQCFG + 64, 1)),
+        0x17,
+        "in no group"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(GRPCFG + 32, 0x3)),
+        0x18,
+        "engine twice"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(GRPCFG, 0x101)),
+        0x11,
+        "work queue 8 of 8"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(GRPCFG + 28, 1 << 31)),
+        0x11,
+        "work queue 255"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(GRPCFG + 32, 0x11)),
+        0x11,
+        "engine 4 of 4"
+    );
+    assert_eq!(
+        enable_after(|bench| bench.put(GRPCFG + 32, 0x9)),
+        0,
+        "engine 3 of 4"
+    );
+    let buffers = |allowed: u32, reserved: u32| {
+        enable_after(|bench| bench.put(GRPCFG + 40, allowed << 20 | reserved << 8))
+    };
+    assert_eq!(buffers(96, 96), 0);
+    assert_eq!(buffers(97, 0), 0x11, "read buffers allowed");
+    assert_eq!(buffers(8, 9), 0x11, "read buffers reserved");
+    let both = |bench: &Bench| {
+        bench.put(GRPCFG + 40, 96 << 20 | 48 << 8);
+        bench.put(GRPCFG + 64 + 40, 96 << 20 | 49 << 8);
+    };
+    assert_eq!(enable_after(both), 0x11, "read buffers reserved in all");
+}
+
+#[test]
+fn pasid_needs_ats() {
+    let bench = Bench::new(Config {
+        pasid: true,
+        ..Config::default()
+    });
+    bench.configure(0, 2);
+    bench.put_in(Region::Config, 0x134, 1 << 16);
+    assert_eq!(bench.command(1, 0), 0x13);
+    bench.put_in(Region::Config, 0x124, 1 << 31);
+    assert_eq!(bench.command(1, 0), 0);
+}
+
+/// What ENABLE_WQ says of work queue 0 after `spoil`, which runs before
+/// ENABLE_DEVICE.
+fn enable_wq_after(config: Config, spoil: impl Fn(&Bench)) -> u32 {
+    let bench = Bench::new(config);
+    bench.configure(0, 2);
+    spoil(&bench);
+    assert_eq!(bench.command(1, 0), 0);
+    let status = bench.command(6, 0);
+    assert_eq!(bench.wq_state(0), u32::from(status == 0));
+    status
+}
+
+#[test]
+fn enable_wq_checks_the_configuration() {
+    let after = |spoil: &dyn Fn(&Bench)| enable_wq_after(Config::default(), spoil);
+    let word2 = |value: u32| after(&move |bench| bench.put(WQCFG + 8, value));
+    let word3 = |value: u32| after(&move |bench| bench.put(WQCFG + 12, value));
+    assert_eq!(after(&|_| ()), 0);
+    assert_eq!(after(&|bench| bench.put(WQCFG, 0)), 0x22, "size");
+    assert_eq!(word2(0x01), 0x23, "priority 0");
+    assert_eq!(word2(0xf1), 0, "priority 15");
+    assert_eq!(word2(0x13), 0x25, "block on fault");
+    assert_eq!(word2(0x10), 0x26, "shared without PASID");
+    assert_eq!(
+        word2(0x11 | 1 << 28),
+        0x26,
+        "PASID not enabled in config space"
+    );
+    assert_eq!(word2(0x11 | 1 << 29), 0, "priv means nothing without PASID");
+    assert_eq!(word3(31 | 10 << 5), 0, "the limits themselves");
+    assert_eq!(word3(20 | 11 << 5), 0x27, "max batch");
+    let small = Config {
+        max_xfer_shift: 20,
+        ..Config::default()
+    };
+    assert_eq!(enable_wq_after(small.clone(), |_| ()), 0);
+    let larger = |bench: &Bench| bench.put(WQCFG + 12, 21);
+    assert_eq!(enable_wq_after(small, larger), 0x28, "max transfer");
+}
+
+#[test]
+fn enable_wq_checks_mode_and_pasid() {
+    let no_shared = Config {
+        shared: false,
+        ..Config::default()
+    };
+    let shared = |bench: &Bench| bench.put(WQCFG + 8, 0x10 | 1 << 28);
+    assert_eq!(enable_wq_after(no_shared.clone(), shared), 0x24);
+    assert_eq!(enable_wq_after(no_shared, |_| ()), 0);
+
+    let pasid = Config {
+        pasid: true,
+        ..Config::default()
+    };
+    let with = |control: u32, word2: u32| {
+        enable_wq_after(pasid.clone(), |bench| {
+            bench.put_in(Region::Config, 0x124, 1 << 31);
+            bench.put_in(Region::Config, 0x134, control << 16);
+            bench.put(WQCFG + 8, word2);
+        })
+    };
+    assert_eq!(with(1, 0x10 | 1 << 28), 0, "shared with PASID");
+    assert_eq!(with(1, 0x11 | 1 << 28), 0, "dedicated with PASID");
+    assert_eq!(with(0, 0x10 | 1 << 28), 0x26);
+    assert_eq!(with(1, 0x11 | 3 << 28), 0x26, "privileged mode not enabled");
+    assert_eq!(with(5, 0x11 | 3 << 28), 0);
+}
+
+#[test]
+fn enable_wq_checks_index_and_states() {
+    let bench = Bench::new(Config::default());
+    bench.configure(0, 2);
+    assert_eq!(bench.command(6, 8), 0x02, "work queue 8 of 8");
+    assert_eq!(bench.command(6, 0), 0x20, "device not enabled");
+    bench.command(1, 0);
+    assert_eq!(bench.command(6, 0xf_ffff), 0x02);
+    assert_eq!(bench.command(6, 0), 0);
+    assert_eq!(bench.command(6, 0), 0x21, "enabled already");
+}
+
+#[test]
+fn wq_operand_is_a_mask_and_a_block_of_16() {
+    let bench = Bench::new(Config {
+        wqs: 20,
+        ..Config::default()
+    });
+    bench.put64(GRPCFG, 1 << 3 | 1 << 17);
+    bench.put64(GRPCFG + 32, 1);
+    for wq in [3, 17] {
+        bench.put(WQCFG + wq * 32, 2);
+        bench.put(WQCFG + wq * 32 + 8, 0x11);
+    }
+    bench.command(1, 0);
+    assert_eq!(bench.command(6, 3), 0);
+    assert_eq!(bench.command(6, 17), 0);
+    for code in 7..=10 {
+        assert_eq!(bench.command(code, 0), 0x02, "{code}: none chosen");
+        assert_eq!(
+            bench.command(code, 1 << 16 | 1 << 4),
+            0x02,
+            "{code}: 20 of 20"
+        );
+        assert_eq!(bench.command(code, 2 << 16 | 1), 0x02, "{code}: 32 of 20");
+        assert_eq!(bench.command(code, 1), 0x32, "{code}: 0 is not enabled");
+        assert_eq!(
+            bench.command(code, 1 << 3 | 1),
+            0x32,
+            "{code}: one of them is not"
+        );
+    }
+    assert_eq!(bench.command(7, 1 << 16 | 1 << 1), 0);
+    assert_eq!((bench.wq_state(3), bench.wq_state(17)), (1, 0));
+    assert_eq!(bench.command(10, 1 << 3), 0);
+    assert_eq!(bench.wq_state(3), 0);
+    assert_eq!(bench.get(WQCFG + 3 * 32), 2, "reset keeps the size");
+    assert_eq!(bench.get(WQCFG + 3 * 32 + 8), 0);
+    assert_eq!(bench.get(WQCFG + 17 * 32 + 8), 0x11, "disable keeps all");
+}
+
+#[test]
+fn handles_by_command() {
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.command(13, 8), 0x7ff7 << 8, "last of 9 vectors");
+    assert_eq!(bench.command(13, 9), 0x41);
+    assert_eq!(
+        bench.command(13, 0x1_07ff),
+        0xb800 << 8,
+        "last of 2048 slots"
+    );
+    assert_eq!(bench.command(13, 0x1_0800), 0x41);
+    assert_eq!(bench.command(14, 0x7ff7), 0);
+    assert_eq!(bench.command(14, 0x7ff7), 0x43, "not held any more");
+    assert_eq!(bench.command(14, 0xb800), 0x43, "held in the other table");
+    assert_eq!(bench.command(14, 0x1_b800), 0);
+}
+
+#[test]
+fn a_command_while_one_is_active_is_a_software_error() {
+    let bench = Bench::enabled(Config::default());
+    bench.submit(noop());
+    let drain = 1 << 31 | 8 << 20 | 1;
+    bench.put(CMD, drain);
+    assert_eq!(bench.get(CMDSTS), 1 << 31);
+    bench.put(CMD, 5 << 20);
+    assert_eq!(bench.get(SWERR), 0x5201);
+    assert_eq!(bench.get(GENSTATS), 1, "not reset");
+    assert_eq!(bench.interrupts(), []);
+    bench.process();
+    assert_eq!(bench.get(CMDSTS), 0);
+    assert_eq!(bench.interrupts(), [Event::Signal(0)]);
+}
+
+#[test]
+fn drain_waits_for_what_was_there() {
+    let bench = Bench::enabled(Config::default());
+    bench.submit(noop());
+    let job = bench.shared.device().take().unwrap();
+    assert_eq!(bench.command(8, 1), 1 << 31, "one in flight");
+    bench.submit(noop());
+    bench.shared.device().finish(&job);
+    bench.tick();
+    assert_eq!(bench.get(CMDSTS), 0, "the later one does not count");
+    assert_eq!(bench.occupancy(0), 1);
+    assert_eq!(bench.wq_state(0), 1, "a drained work queue goes on");
+    for (code, operand) in [(3, 0), (2, 0)] {
+        assert_eq!(bench.command(code, operand), 1 << 31, "{code}");
+        assert_eq!(bench.get(GENSTATS), if code == 2 { 2 } else { 1 });
+        bench.process();
+        assert_eq!(bench.get(CMDSTS), 0, "{code}");
+        if code == 3 {
+            bench.submit(noop());
+        }
+    }
+}
+
+#[test]
+fn a_stopping_work_queue_takes_nothing_more() {
+    for code in [7, 10] {
+        let bench = Bench::enabled(Config::default());
+        bench.submit(noop());
+        let job = bench.shared.device().take().unwrap();
+        assert_eq!(bench.command(code, 1), 1 << 31);
+        assert_eq!(bench.wq_state(0), 2);
+        bench.submit(noop());
+        assert_eq!(bench.get(SWERR) >> 8 & 0xff, 0x54);
+        bench.shared.device().finish(&job);
+        bench.tick();
+        assert_eq!((bench.get(CMDSTS), bench.wq_state(0)), (0, 0));
+    }
+}
+
+#[test]
+fn abort_discards() {
+    for (code, operand) in [(4, 0), (9, 1), (10, 1)] {
+        let bench = Bench::enabled(Config::default());
+        bench.submit(noop());
+        bench.submit(noop());
+        assert_eq!(bench.command(code, operand), 0, "{code}");
+        assert_eq!(bench.occupancy(0), 0);
+        assert!(!bench.shared.process());
+        assert_eq!(
+            (bench.page(0x70), bench.page(0x78), bench.page(0x80)),
+            (2, 0, 2)
+        );
+        assert_eq!(bench.bus.peek(RECORD, 1), [0]);
+    }
+}
+
+#[test]
+fn abort_takes_the_bus_from_what_is_in_flight() {
+    let bench = Bench::enabled(Config::default());
+    bench.submit(noop());
+    let job = bench.shared.device().take().unwrap();
+    assert_eq!(bench.command(4, 0), 1 << 31);
+    assert!(!job.gate.load(std::sync::atomic::Ordering::Acquire));
+    bench.shared.device().finish(&job);
+    bench.tick();
+    assert_eq!(bench.get(CMDSTS), 0);
+    assert_eq!((bench.page(0x78), bench.page(0x80)), (0, 1));
+}
+
+#[test]
+fn pasid_commands_look_at_the_work_queues_pasid() {
+    let bench = Bench::new(Config {
+        pasid: true,
+        ..Config::default()
+    });
+    bench.put_in(Region::Config, 0x124, 1 << 31);
+    bench.put_in(Region::Config, 0x134, 1 << 16);
+    bench.configure(0, 2);
+    bench.put(WQCFG + 8, 0x11 | 1 << 28 | 7 << 8);
+    bench.command(1, 0);
+    bench.command(6, 0);
+    bench.submit(noop());
+    assert_eq!(bench.command(11, 6), 0, "nobody with that PASID");
+    assert_eq!(bench.command(11, 7), 1 << 31);
+    bench.process();
+    assert_eq!(bench.get(CMDSTS), 0);
+    bench.submit(noop());
+    assert_eq!(bench.command(12, 6), 0);
+    assert_eq!(bench.occupancy(0), 1);
+    assert_eq!(bench.command(12, 7), 0);
+    assert_eq!(bench.occupancy(0), 0);
+}
+
+#[test]
+fn halted_device_knows_only_a_software_reset() {
+    for (reset_type, status) in [(0, 0), (1, 0x03)] {
+        let bench = Bench::enabled(Config::default());
+        bench.put(GENCTRL, 0x2);
+        bench.set_page(0xe0, reset_type);
+        assert_eq!(bench.get(GENSTATS), 3 | reset_type << 2);
+        assert_eq!(bench.get(INTCAUSE), 0x10);
+        assert_eq!(bench.interrupts(), [Event::Signal(0)]);
+        assert_eq!(bench.command(1, 0), 0x03);
+        assert_eq!(bench.command(13, 0), 0x03);
+        assert_eq!(bench.command(5, 0), status);
+        assert_eq!(bench.get(GENSTATS) & 3, if status == 0 { 0 } else { 3 });
+    }
+}
+
+#[test]
+fn halt_interrupt_only_if_enabled() {
+    let bench = Bench::enabled(Config::default());
+    bench.put(GENCTRL, 0x1);
+    bench.set_page(0xe0, 1);
+    assert_eq!((bench.interrupts(), bench.get(INTCAUSE)), (vec![], 0));
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::*;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+#[test]
+fn header() {
+    let bench = Bench::new(Config::default());
+    let header: Vec<u32> = (0..6).map(|index| bench.page(index * 4)).collect();
+    assert_eq!(header, [0x494d_5354, 1, 2048, 0x1000, 16, 9]);
+    for offset in [0x18, 0x3c, 0xb0, 0xbc, 0x120, 0xffc] {
+        assert_eq!(bench.page(offset), 0, "{offset:#x}");
+    }
+}
+
+/// sent, latched, refused, replayed of a slot.
+fn slot(bench: &Bench, slot: u64) -> [u32; 4] {
+    std::array::from_fn(|index| bench.page(0x1000 + slot * 16 + index as u64 * 4))
+}
+
+#[test]
+fn raise_counts() {
+    let bench = Bench::new(Config::default());
+    bench.set_page(0xc0, 2047);
+    bench.set_page(0xc0, 2047);
+    bench.arm(2047, 0xfee0_0000, 9);
+    bench.set_page(0xc0, 2047);
+    bench.put64(IMS + 2047 * 16, 2);
+    bench.set_page(0xc0, 2047);
+    assert_eq!(slot(&bench, 2047), [2, 2, 1, 1]);
+    assert_eq!(slot(&bench, 2046), [0; 4]);
+    assert_eq!(
+        (bench.page(0x40), bench.page(0x48), bench.page(0x50)),
+        (2, 2, 1)
+    );
+    bench.set_page(0xc0, 2048);
+    bench.set_page(0xc0, u32::MAX);
+    assert_eq!(
+        (bench.page(0x40), bench.page(0x48), bench.page(0x50)),
+        (2, 2, 1)
+    );
+}
+
+#[test]
+fn raise_range_stays_in_the_table() {
+    let bench = Bench::new(Config::default());
+    bench.set_page(0xc8, 2040);
+    bench.set_page(0xcc, 4);
+    assert_eq!(bench.page(0x48), 4);
+    assert_eq!(slot(&bench, 2040)[1] + slot(&bench, 2043)[1], 2);
+    assert_eq!(slot(&bench, 2039)[1] + slot(&bench, 2044)[1], 0);
+    let both = (2047u64 | u64::from(u32::MAX) << 32).to_le_bytes();
+    bench.shared.device().write(Region::Bar4, 0xc8, &both);
+    assert_eq!(bench.page(0x48), 5);
+    assert_eq!(bench.page(0xc8), 2047);
+}
+
+#[test]
+fn table_accesses_are_counted_by_access() {
+    let bench = Bench::new(Config::default());
+    bench.get(IMS);
+    bench.get64(IMS + 2047 * 16 + 8);
+    bench.put64(IMS, 0);
+    bench.put(IMS + 8, 0);
+    bench.put(IMS + 12, 1);
+    bench.get(IMS - 4);
+    bench.get(IMS + 2048 * 16);
+    bench.put(GENCTRL, 0);
+    assert_eq!((bench.page(0x58), bench.page(0x60)), (2, 3));
+}
+
+#[test]
+fn counter_reset() {
+    let bench = Bench::new(Config::default());
+    bench.set_page(0xc0, 1);
+    bench.get(IMS);
+    bench.command(5, 0);
+    bench.shared.device().reset();
+    bench.set_page(0xc4, 0);
+    for offset in (0x40..0xb0).chain(0x1000..0x1000 + 2048 * 16).step_by(4) {
+        assert_eq!(bench.page(offset), 0, "{offset:#x}");
+    }
+}
+
+#[test]
+fn refused_messages_are_dma_errors() {
+    let bench = Bench::new(Config::default());
+    bench.bus.refused_posts.store(3, Ordering::Relaxed);
+    assert_eq!(bench.page(0x68), 3);
+    bench.set_page(0xc4, 0);
+    assert_eq!(bench.page(0x68), 0);
+    bench.bus.refused_posts.store(5, Ordering::Relaxed);
+    assert_eq!(bench.page(0x68), 2);
+}
+
+#[test]
+fn counters_are_read_only() {
+    let bench = Bench::new(Config::default());
+    bench.set_page(0xc0, 1);
+    for offset in [0x00, 0x48, 0x1014] {
+        let before = bench.page(offset);
+        bench.set_page(offset, !before);
+        assert_eq!(bench.page(offset), before);
+    }
+}
+
+#[test]
+fn revoke_drops_handles_and_says_so() {
+    let bench = Bench::new(Config::default());
+    bench.command(13, 0x1_0005);
+    bench.set_page(0xdc, 1);
+    assert_eq!(bench.get(INTCAUSE), 1 << 31);
+    assert_eq!(bench.interrupts(), [Event::Signal(0)]);
+    assert_eq!(bench.command(14, 0x1_bffa), 0x43);
+    assert_eq!(bench.command(13, 0x1_0005), 0xbffa << 8);
+}
+
+#[test]
+fn source_raises_by_itself() {
+    let bench = Bench::new(Config::default());
+    bench.set_page(0x100, 77);
+    bench.set_page(0x104, 1);
+    bench.set_page(0x108, 100);
+    bench.set_page(0x110, 10);
+    bench.set_page(0x114, 4);
+    assert_eq!((bench.page(0x100), bench.page(0x104)), (77, 1));
+    assert_eq!(bench.page(0x118), 0);
+    bench.set_page(0x118, 1);
+    assert_eq!((bench.page(0x118), bench.page(0x11c)), (1, 100));
+    assert!(bench.tick().is_some(), "more to come");
+    assert_eq!(bench.page(0x11c), 36);
+    assert_eq!(bench.tick(), None);
+    assert_eq!((bench.page(0x118), bench.page(0x11c)), (0, 0));
+    let raised: u32 = (10..14).map(|index| slot(&bench, index)[1]).sum();
+    assert_eq!(raised, 100);
+    assert_eq!(bench.page(0x48), 100);
+}
+
+#[test]
+fn source_stops_when_told() {
+    let bench = Bench::new(Config::default());
+    bench.set_page(0x108, 100);
+    bench.set_page(0x10c, 1);
+    bench.set_page(0x118, 1);
+    let next = bench.tick().unwrap();
+    assert!(next > Instant::now());
+    assert_eq!(bench.page(0x11c), 99);
+    bench.set_page(0x118, 0);
+    assert_eq!(
+        bench.shared.device().tick(next + Duration::from_secs(9)),
+        None
+    );
+    assert_eq!(bench.page(0x11c), 99);
+}

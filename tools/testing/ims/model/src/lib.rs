@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An Intel Data Streaming Accelerator (DSA) with an Interrupt Message Store,
+//! as a vfio-user server for QEMU.
+//!
+//! [`device::Device`] is the hardware: registers, work queues, handles, slots.
+//! It reaches the outside only through [`bus::Bus`], so that every bit can be
+//! tested without a socket. [`processor`] executes descriptors on a thread of
+//! their own, and [`server`] connects both to QEMU.
+//!
+//! Register offsets, bits and codes are those of the kernel's
+//! `drivers/dma/idxd/registers.h` and `include/uapi/linux/idxd.h`; where these
+//! give a name and no rule, the constant's documentation says what the model
+//! chose.
+
+pub mod bus;
+pub mod completion;
+pub mod config;
+pub mod counters;
+pub mod descriptor;
+pub mod device;
+pub mod enable;
+pub mod fault;
+pub mod group;
+pub mod handles;
+pub mod ims;
+pub mod layout;
+pub mod link;
+pub mod logger;
+pub mod operation;
+pub mod pci;
+pub mod perm;
+pub mod portal;
+pub mod processor;
+pub mod regs;
+pub mod relay;
+pub mod server;
+pub mod source;
+pub mod swerr;
+pub mod testpage;
+pub mod wq;

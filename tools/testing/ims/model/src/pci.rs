@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Configuration space: 4096 bytes with the capabilities of the device.
+//!
+//! | offset | capability |
+//! | --- | --- |
+//! | 0x40 | PCI Express 2, root complex integrated endpoint, FLR |
+//! | 0x80 | MSI-X |
+//! | 0x90 | power management, no soft reset |
+//! | 0x100 | DVSEC: scalable I/O virtualization (SIOV) |
+//! | 0x120, 0x130 | ATS, PASID (`--pasid`) |
+
+use crate::config::Config;
+use crate::layout::{MSIX_PBA, MSIX_TABLE};
+
+pub const SIZE: usize = 4096;
+
+const COMMAND: usize = 0x04;
+const EXPRESS: usize = 0x40;
+const DEVCTL: usize = EXPRESS + 0x08;
+const MSIX: usize = 0x80;
+const POWER: usize = 0x90;
+const PMCSR: usize = POWER + 4;
+const DVSEC: usize = 0x100;
+const DVSEC_CAPS: usize = DVSEC + 0x14;
+const ATS: usize = 0x120;
+const PASID: usize = 0x130;
+
+const COMMAND_MASTER: u16 = 1 << 2;
+const DEVCTL_FLR: u16 = 1 << 15;
+
+/// What a write to configuration space asks the device to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// Function Level Reset was initiated.
+    pub flr: bool,
+    /// Bus mastering went from on to off.
+    pub master_off: bool,
+}
+
+pub struct ConfigSpace {
+    bytes: Vec<u8>,
+    /// Bits that software can write.
+    writable: Vec<u8>,
+    reset: Vec<u8>,
+}
+
+impl ConfigSpace {
+    pub fn new(config: &Config) -> Self {
+        let mut space = Self {
+            bytes: vec![0; SIZE],
+            writable: vec![0; SIZE],
+            reset: Vec::new(),
+        };
+        space.header(config);
+        space.capabilities(config);
+        space.extended(config);
+        space.reset = space.bytes.clone();
+        space
+    }
+
+    fn header(&mut self, config: &Config) {
+        self.put16(0x00, 0x8086);
+        self.put16(0x02, config.device_id);
+        // Memory space, bus master, parity, SERR, INTx disable.
+        self.allow16(COMMAND, 0x0546);
+        self.put16(0x06, 0x0010); // capabilities list
+        self.put32(0x08, 0x0880_0000); // class 0x088000, revision 0
+        let bars = [config.bar0_size(), config.bar2_size(), config.bar4_size()];
+        for (index, size) in bars.into_iter().enumerate() {
+            let at = 0x10 + index * 8;
+            self.put32(at, 0xc); // 64-bit, prefetchable
+            self.allow32(at, (size - 1) as u32 ^ u32::MAX);
+            self.allow32(at + 4, u32::MAX);
+        }
+        self.put16(0x2c, 0x8086);
+        self.put32(0x34, EXPRESS as u32);
+        self.allow16(0x3c, 0xff); // interrupt line
+    }
+
+    fn capabilities(&mut self, config: &Config) {
+        self.put32(EXPRESS, 0x0092_0010 | (MSIX as u32) << 8);
+        self.put32(EXPRESS + 4, 1 << 28 | 1 << 15); // FLR, role-based errors
+        self.allow16(DEVCTL, 0x7fff);
+        self.put32(
+            MSIX,
+            u32::from(config.vectors - 1) << 16 | (POWER as u32) << 8 | 0x11,
+        );
+        self.allow16(MSIX + 2, 0xc000); // enable, function mask
+        self.put32(MSIX + 4, MSIX_TABLE as u32);
+        self.put32(MSIX + 8, MSIX_PBA as u32);
+        self.put32(POWER, 0x0003_0001); // version 3
+        self.put16(PMCSR, 1 << 3); // no soft reset
+        self.allow16(PMCSR, 0x3);
+    }
+
+    fn extended(&mut self, config: &Config) {
+        // Without a DVSEC the chain begins with an empty header of ID 0.
+        let next = if config.pasid { ATS as u32 } else { 0 };
+        self.put32(DVSEC, next << 20);
+        if config.dvsec {
+            self.put32(DVSEC, next << 20 | 1 << 16 | 0x23);
+            self.put32(DVSEC + 4, 0x18 << 20 | 0x8086); // length, vendor
+            self.put16(DVSEC + 8, 5); // SIOV
+            self.put32(DVSEC + 0xc, 1); // supported page sizes: 4 KiB
+            self.put32(DVSEC + 0x10, 1); // system page size
+            self.put32(DVSEC_CAPS, 1); // IMS
+        }
+        if config.pasid {
+            self.put32(ATS, (PASID as u32) << 20 | 1 << 16 | 0x0f);
+            self.allow16(ATS + 6, 0x801f); // enable, smallest unit
+            self.put32(PASID, 1 << 16 | 0x1b);
+            self.put16(PASID + 4, 20 << 8 | 1 << 2); // 20 bits, privileged mode
+            self.allow16(PASID + 6, 0x5); // enable, privileged mode
+        }
+    }
+
+    fn put16(&mut self, at: usize, value: u16) {
+        self.bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn put32(&mut self, at: usize, value: u32) {
+        self.bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn allow16(&mut self, at: usize, bits: u16) {
+        self.writable[at..at + 2].copy_from_slice(&bits.to_le_bytes());
+    }
+
+    fn allow32(&mut self, at: usize, bits: u32) {
+        self.writable[at..at + 4].copy_from_slice(&bits.to_le_bytes());
+    }
+
+    fn get16(&self, at: usize) -> u16 {
+        u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]])
+    }
+
+    pub fn bus_master(&self) -> bool {
+        self.get16(COMMAND) & COMMAND_MASTER != 0
+    }
+
+    /// Whether the device is in power state D0.
+    pub fn powered(&self) -> bool {
+        self.get16(PMCSR) & 0x3 == 0
+    }
+
+    pub fn ats_enabled(&self) -> bool {
+        self.get16(ATS + 6) & 1 << 15 != 0
+    }
+
+    pub fn pasid_enabled(&self) -> bool {
+        self.get16(PASID + 6) & 1 != 0
+    }
+
+    pub fn pasid_privileged(&self) -> bool {
+        self.get16(PASID + 6) & 1 << 2 != 0
+    }
+
+    /// Sets or clears the IMS bit of the DVSEC, if there is one.
+    pub fn set_ims(&mut self, ims: bool) {
+        if self.get16(DVSEC) == 0x23 {
+            self.put32(DVSEC_CAPS, u32::from(ims));
+        }
+    }
+
+    pub fn read(&self, offset: usize, data: &mut [u8]) {
+        for (index, byte) in data.iter_mut().enumerate() {
+            *byte = self.bytes.get(offset + index).copied().unwrap_or(0xff);
+        }
+    }
+
+    pub fn write(&mut self, offset: usize, data: &[u8]) -> Effect {
+        let master = self.bus_master();
+        let mut effect = Effect::default();
+        for (index, &value) in data.iter().enumerate() {
+            let at = offset + index;
+            let Some(&writable) = self.writable.get(at) else {
+                break;
+            };
+            self.bytes[at] = self.bytes[at] & !writable | value & writable;
+            // The bit that initiates FLR always reads 0.
+            effect.flr |= at == DEVCTL + 1 && value & (DEVCTL_FLR >> 8) as u8 != 0;
+        }
+        effect.master_off = master && !self.bus_master();
+        effect
+    }
+
+    /// Function Level Reset, or a reset by QEMU.
+    pub fn reset(&mut self) {
+        self.bytes.clone_from(&self.reset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space(config: &Config) -> ConfigSpace {
+        ConfigSpace::new(config)
+    }
+
+    fn get(space: &ConfigSpace, at: usize) -> u32 {
+        let mut data = [0; 4];
+        space.read(at, &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    #[test]
+    fn identity() {
+        let space = space(&Config::default());
+        assert_eq!(get(&space, 0x00), 0x0b25_8086);
+        assert_eq!(get(&space, 0x04), 0x0010_0000);
+        assert_eq!(get(&space, 0x08), 0x0880_0000);
+        assert_eq!(get(&space, 0x0c), 0);
+        assert_eq!(get(&space, 0x2c), 0x0000_8086);
+        assert_eq!(get(&space, 0x3c), 0);
+    }
+
+    #[test]
+    fn capability_chain() {
+        let space = space(&Config::default());
+        let mut at = get(&space, 0x34) as usize;
+        let mut found = Vec::new();
+        while at != 0 {
+            found.push(get(&space, at) & 0xff);
+            at = (get(&space, at) >> 8 & 0xff) as usize;
+        }
+        assert_eq!(found, [0x10, 0x11, 0x01]);
+        assert_eq!(get(&space, 0x44), 0x1000_8000, "FLR capable");
+        assert_eq!(get(&space, 0x82) & 0x7ff, 8, "table size - 1");
+        assert_eq!(get(&space, 0x84), 0x6000, "table in BAR0");
+        assert_eq!(get(&space, 0x88), 0x5000, "PBA in BAR0");
+    }
+
+    fn extended(config: &Config) -> Vec<u32> {
+        let space = space(config);
+        let mut at = 0x100;
+        let mut found = Vec::new();
+        while at != 0 {
+            found.push(get(&space, at) & 0xffff);
+            at = (get(&space, at) >> 20) as usize;
+        }
+        found
+    }
+
+    #[test]
+    fn extended_chain() {
+        let with = |dvsec, pasid| Config {
+            dvsec,
+            pasid,
+            ..Config::default()
+        };
+        assert_eq!(extended(&with(true, false)), [0x23]);
+        assert_eq!(extended(&with(true, true)), [0x23, 0x0f, 0x1b]);
+        assert_eq!(extended(&with(false, false)), [0]);
+        assert_eq!(extended(&with(false, true)), [0, 0x0f, 0x1b]);
+    }
+
+    #[test]
+    fn dvsec_states_ims() {
+        let mut space = space(&Config::default());
+        assert_eq!(get(&space, 0x104), 0x0180_8086);
+        assert_eq!(get(&space, 0x108) & 0xffff, 5);
+        assert_eq!((get(&space, 0x10c), get(&space, 0x110)), (1, 1));
+        assert_eq!(get(&space, 0x114), 1);
+        space.set_ims(false);
+        assert_eq!(get(&space, 0x114), 0);
+    }
+
+    #[test]
+    fn bars_size_themselves() {
+        let mut space = space(&Config::default());
+        let sizes: Vec<u64> = (0..3)
+            .map(|bar| {
+                let at = 0x10 + bar * 8;
+                space.write(at, &[0xff; 8]);
+                assert_eq!(get(&space, at) & 0xf, 0xc);
+                let low = get(&space, at) & !0xf;
+                !(u64::from(get(&space, at + 4)) << 32 | u64::from(low)) + 1
+            })
+            .collect();
+        assert_eq!(sizes, [0x2_0000, 0x2_0000, 0x1_0000]);
+    }
+
+    #[test]
+    fn command_and_flr() {
+        let mut space = space(&Config::default());
+        assert!(!space.bus_master());
+        assert_eq!(space.write(4, &[0xff, 0xff]), Effect::default());
+        assert_eq!(get(&space, 4) & 0xffff, 0x0546);
+        assert!(space.bus_master());
+        assert!(space.write(4, &[0x02]).master_off);
+        assert!(!space.write(4, &[0x02]).master_off);
+
+        assert!(!space.write(0x48, &0x7fffu16.to_le_bytes()).flr);
+        assert!(space.write(0x48, &0x8000u16.to_le_bytes()).flr);
+        assert_eq!(get(&space, 0x48), 0);
+        space.write(4, &[0x06]);
+        space.reset();
+        assert!(!space.bus_master());
+    }
+
+    #[test]
+    fn power_states() {
+        let mut space = space(&Config::default());
+        assert!(space.powered());
+        space.write(0x94, &[3]);
+        assert!(!space.powered());
+        assert_eq!(get(&space, 0x94), 0xb);
+        space.write(0x94, &[0]);
+        assert!(space.powered());
+    }
+
+    #[test]
+    fn pasid_only_if_there() {
+        let mut without = space(&Config::default());
+        without.write(0x136, &[1]);
+        assert!(!without.pasid_enabled());
+        let mut with = space(&Config {
+            pasid: true,
+            ..Config::default()
+        });
+        with.write(0x136, &[0xff]);
+        with.write(0x126, &[0xff, 0xff]);
+        assert!(with.pasid_enabled() && with.pasid_privileged() && with.ats_enabled());
+        assert_eq!(get(&with, 0x134), 0x0005_1404);
+        assert_eq!(get(&with, 0x120), 0x1301_000f);
+        assert_eq!(get(&with, 0x130), 0x0001_001b);
+        assert_eq!(get(&with, 0x124), 0x801f_0000);
+    }
+
+    #[test]
+    fn read_only_bits_stay() {
+        let mut space = space(&Config::default());
+        let before: Vec<u32> = [
+            0, 8, 0x2c, 0x34, 0x40, 0x44, 0x84, 0x88, 0x90, 0x100, 0x104, 0x108, 0x114,
+        ]
+        .iter()
+        .map(|&at| get(&space, at))
+        .collect();
+        for at in (0..SIZE).step_by(4).filter(|&at| at != 0x48) {
+            space.write(at, &[0xff; 4]);
+        }
+        let after: Vec<u32> = [
+            0, 8, 0x2c, 0x34, 0x40, 0x44, 0x84, 0x88, 0x90, 0x100, 0x104, 0x108, 0x114,
+        ]
+        .iter()
+        .map(|&at| get(&space, at))
+        .collect();
+        assert_eq!(before, after);
+    }
+}
