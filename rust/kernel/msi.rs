@@ -774,6 +774,12 @@ impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
         }
     }
 
+    /// Returns whether [`Self::mask`] has masked the interrupt.
+    #[inline]
+    pub fn is_masked(&self) -> bool {
+        self.masked
+    }
+
     /// Unmasks the interrupt. If it was raised while it was masked, its handler runs once.
     pub fn unmask(&mut self) {
         if self.masked {

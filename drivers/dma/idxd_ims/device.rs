@@ -160,6 +160,7 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
         engines: regs.try_read(ENGCAP)?.num_engines().get() as u32,
         max_xfer_shift: gencap.max_xfer_shift().get() as u8,
         max_batch_shift: gencap.max_batch_shift().get() as u8,
+        op_config: wqcap.op_config(),
         commands: gencap.cmd_cap().then(|| regs.read(CMDCAP).commands().get()),
         wqcfg: offset(offsets.wqcfg().get()),
         grpcfg: offset(offsets.grpcfg().get()),

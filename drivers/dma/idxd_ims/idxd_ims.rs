@@ -151,15 +151,15 @@ impl<'a> State<'a> {
 
     /// Has work queue `wq` raise interrupt `number`, `count` times.
     fn noop(&self, wq: usize, number: usize, count: usize) -> Result {
-        self.submit(wq, number, |queue, handle| {
-            (0..count).try_for_each(|_| queue.noop(&self.device, handle))
+        self.submit(wq, number, |queue, line| {
+            (0..count).try_for_each(|_| queue.noop(&self.device, line))
         })
     }
 
     /// Has work queue `wq` copy `bytes` bytes and raise interrupt `number`.
     fn copy(&self, wq: usize, number: usize, bytes: usize) -> Result {
-        self.submit(wq, number, |queue, handle| {
-            queue.copy(&self.device, handle, bytes)
+        self.submit(wq, number, |queue, line| {
+            queue.copy(&self.device, line, bytes)
         })
     }
 
@@ -167,13 +167,13 @@ impl<'a> State<'a> {
         &self,
         wq: usize,
         number: usize,
-        operation: impl FnOnce(&mut Queue, u16) -> Result,
+        operation: impl FnOnce(&mut Queue, &Line<'a>) -> Result,
     ) -> Result {
         let mut work = self.work.lock();
-        let line = work.lines.get(number).and_then(Option::as_ref);
-        let handle = line.ok_or(ENOENT)?.handle()?;
+        let Work { lines, queues } = &mut *work;
+        let line = lines.get(number).and_then(Option::as_ref).ok_or(ENOENT)?;
 
-        operation(work.queues.get_mut(wq).ok_or(ENOENT)?, handle)
+        operation(queues.get_mut(wq).ok_or(ENOENT)?, line)
     }
 }
 

@@ -64,6 +64,11 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Returns whether the interrupt, when raised, is handled.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self, Self::Requested { interrupt, .. } if !interrupt.is_masked())
+    }
+
     pub(crate) fn handle(&self) -> Result<u16> {
         match self {
             Self::Allocated(_) => Err(EINVAL),

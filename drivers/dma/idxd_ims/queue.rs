@@ -4,6 +4,7 @@
 
 use crate::{
     device::Device,
+    line::Line,
     regs::*, //
 };
 use kernel::{
@@ -57,13 +58,13 @@ impl Queue {
         })
     }
 
-    /// Runs a NOOP that raises the interrupt behind `handle`, and waits for its completion record.
-    pub(crate) fn noop(&mut self, device: &Device<'_>, handle: u16) -> Result {
-        self.run(device, OPCODE_NOOP, handle, [0, 0], 0)
+    /// Runs a NOOP that raises `line`.
+    pub(crate) fn noop(&mut self, device: &Device<'_>, line: &Line<'_>) -> Result {
+        self.run(device, OPCODE_NOOP, line, [0, 0], 0)
     }
 
-    /// Has the device copy `bytes` bytes, and compares.
-    pub(crate) fn copy(&mut self, device: &Device<'_>, handle: u16, bytes: usize) -> Result {
+    /// Has the device copy `bytes` bytes and raise `line`, and compares.
+    pub(crate) fn copy(&mut self, device: &Device<'_>, line: &Line<'_>, bytes: usize) -> Result {
         if bytes == 0 || bytes > Self::MAX_COPY {
             return Err(EINVAL);
         }
@@ -81,7 +82,7 @@ impl Queue {
         // CAST: At most `MAX_COPY`.
         let size = bytes as u32;
         let ends = [address(SOURCE), address(TARGET)];
-        self.run(device, OPCODE_MEMMOVE, handle, ends, size)?;
+        self.run(device, OPCODE_MEMMOVE, line, ends, size)?;
 
         for word in 0..words {
             let source = io_read!(self.memory, [try: SOURCE + word]);
@@ -103,11 +104,13 @@ impl Queue {
         Ok(())
     }
 
+    /// Runs a descriptor: waits for its completion record and, unless `line` is masked, for its
+    /// interrupt. So interrupts do not merge on their way, as those of one vector can.
     fn run(
         &mut self,
         device: &Device<'_>,
         opcode: u8,
-        handle: u16,
+        line: &Line<'_>,
         ends: [u64; 2],
         size: u32,
     ) -> Result {
@@ -122,7 +125,7 @@ impl Queue {
         };
         let tail = DescriptorTail::zeroed()
             .with_size(size)
-            .with_int_handle(handle);
+            .with_int_handle(line.handle()?);
         let record = self.memory.dma_address() + COMPLETION as u64 * 8;
         let descriptor = [
             head.into_raw(),
@@ -136,6 +139,7 @@ impl Queue {
         ];
         let portal = self.index as usize * PORTALS_PER_WQ + PORTAL_IMS;
 
+        let handled = line.handled();
         io_write!(self.memory, [try: COMPLETION], 0);
         device.portals.write512(portal * PORTAL_SIZE, &descriptor)?;
         self.submitted += 1;
@@ -154,6 +158,16 @@ impl Queue {
                 "operation {opcode:#x} failed with status {status:#x}\n"
             );
             return Err(EIO);
+        }
+
+        if line.is_live() {
+            read_poll_timeout(
+                || Ok(line.handled()),
+                |&now| now != handled,
+                Delta::from_micros(20),
+                self.timeout,
+            )
+            .inspect_err(|_| dev_err!(device.pci(), "operation {opcode:#x}: no interrupt\n"))?;
         }
         Ok(())
     }
