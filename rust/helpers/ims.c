@@ -13,12 +13,10 @@ __rust_helper void rust_helper_ims_write512(void __iomem *dst, const u64 *src)
 
 	/* What the descriptor points to must be visible before it. */
 	wmb();
-#ifdef CONFIG_X86
 	if (boot_cpu_has(X86_FEATURE_MOVDIR64B)) {
 		iosubmit_cmds512(dst, src, 1);
 		return;
 	}
-#endif
 	for (i = 0; i < 8; i++)
 		writeq(src[i], dst + i * sizeof(*src));
 }
@@ -34,4 +32,10 @@ __rust_helper bool rust_helper_ims_msi_allowed(struct device *dev)
 		if (bus->bus_flags & PCI_BUS_FLAGS_NO_MSI)
 			return false;
 	return true;
+}
+
+__rust_helper u16 rust_helper_ims_find_dvsec(struct device *dev, u16 vendor,
+					     u16 id)
+{
+	return pci_find_dvsec_capability(to_pci_dev(dev), vendor, id);
 }

@@ -15,6 +15,7 @@ use crate::{
     },
     device::{
         Bound,
+        Core,
         Device, //
     },
     error::to_result,
@@ -23,6 +24,57 @@ use crate::{
     str::CStr,
     types::ForLt, //
 };
+use core::marker::PhantomData;
+
+/// What a device that is being probed can be handed objects with, to hold them for `'b`.
+///
+/// It can be neither kept nor made outside [`Held::new`]. So whatever is handed over with it is
+/// older than the state that is built with it, and is dropped later.
+pub struct Holder<'c, 'b> {
+    pdev: &'c pci::Device<Bound>,
+    // Invariant in `'b`: it stands for one state.
+    _brand: PhantomData<fn(&'b ()) -> &'b ()>,
+}
+
+impl<'c, 'b> Holder<'c, 'b> {
+    /// Returns the device.
+    #[inline]
+    pub fn device(&self) -> &'c pci::Device<Bound> {
+        self.pdev
+    }
+
+    /// Returns the device for `'b`: it is not freed before what it holds, but may be unbound.
+    #[inline]
+    pub fn unbound(&self) -> &'b pci::Device {
+        let pdev: &pci::Device = self.pdev;
+
+        // SAFETY: A device is freed after its driver was unbound, which ends `'b`.
+        unsafe { &*core::ptr::from_ref(pdev) }
+    }
+
+    /// # Safety
+    ///
+    /// The result must only be used while the device is bound.
+    #[inline]
+    pub(crate) unsafe fn bound(&self) -> &'b Device<Bound> {
+        let dev: &Device<Bound> = self.pdev.as_ref();
+
+        // SAFETY: Per the safety requirements; the device outlives `'b`.
+        unsafe { &*core::ptr::from_ref(dev) }
+    }
+
+    /// Has the device hold `value`.
+    ///
+    /// # Safety
+    ///
+    /// What `value` borrows must stay valid until the device drops it, which is later than `'b` and
+    /// before all that the device holds already.
+    pub(crate) unsafe fn hold<T: Send + 'b>(&self, value: T) -> Result<&'b T> {
+        // SAFETY: Per the safety requirements. The state that uses the result is handed over later,
+        // and so is dropped before.
+        unsafe { until_unbind(self.pdev.as_ref(), value) }
+    }
+}
 
 /// The state of a driver for one device, held by the device.
 ///
@@ -34,6 +86,7 @@ where
     for<'x> F::Of<'x>: Send + Sync,
 {
     /// Makes `pdev` hold what `build` returns, and the debugfs directory `name` that `files` fills.
+    /// To be called from probe.
     ///
     /// # Errors
     ///
@@ -42,9 +95,9 @@ where
     /// # Examples
     ///
     /// ```
-    /// # use kernel::{c_str, device::Bound, fmt, held::Held, msi, pci, prelude::*, types::ForLt};
+    /// # use kernel::{device::Core, fmt, held::Held, msi, pci, prelude::*, types::ForLt};
     /// struct State<'a> {
-    ///     vectors: &'a pci::IrqVectorRegistration<'a>,
+    ///     vectors: &'a msi::Vectors<'a>,
     /// }
     ///
     /// type HeldState = Held<ForLt!(State<'_>)>;
@@ -53,12 +106,12 @@ where
     ///     held.with(|state| writeln!(f, "{}", state.vectors.len()))
     /// }
     ///
-    /// fn hold(pdev: &pci::Device<Bound>) -> Result<&HeldState> {
+    /// fn hold<'a>(pdev: &'a pci::Device<Core<'_>>) -> Result<&'a HeldState> {
     ///     Held::new(
     ///         pdev,
     ///         c"my_device",
-    ///         |pdev| {
-    ///             let vectors = msi::msix_vectors(pdev, 1, 4)?;
+    ///         |holder| {
+    ///             let vectors = msi::Vectors::new(holder, 1, 4)?;
     ///             Ok(KBox::pin(State { vectors }, GFP_KERNEL)?)
     ///         },
     ///         |held, dir| dir.read_callback_file(c"vectors", held, &show),
@@ -66,15 +119,18 @@ where
     /// }
     /// ```
     pub fn new<'a>(
-        pdev: &'a pci::Device<Bound>,
+        pdev: &'a pci::Device<Core<'_>>,
         name: &CStr,
-        build: impl for<'b> FnOnce(&'b pci::Device<Bound>) -> Result<Pin<KBox<F::Of<'b>>>>,
+        build: impl for<'c, 'b> FnOnce(&Holder<'c, 'b>) -> Result<Pin<KBox<F::Of<'b>>>>,
         files: impl for<'data, 'dir> FnOnce(&'data Self, &'dir ScopedDir<'data, 'dir>),
     ) -> Result<&'a Self> {
-        let state = build(pdev)?;
+        let state = build(&Holder {
+            pdev,
+            _brand: PhantomData,
+        })?;
 
         // SAFETY: Types that differ in a lifetime only have the same layout. As `build` works for
-        // every lifetime, the state borrows nothing but the device and what the device holds, and
+        // every lifetime, the state borrows only what the device was handed with the holder, and
         // only `with()` gives access to it.
         let state: Pin<KBox<F::Of<'static>>> = unsafe { core::mem::transmute(state) };
         let scope = KBox::pin_init(Scope::dir(Self(state), name, files), GFP_KERNEL)?;
@@ -115,11 +171,9 @@ pub(crate) unsafe fn add_action(
 ///
 /// # Safety
 ///
-/// What `value` borrows must stay valid until then, which is later than `'a`.
-pub(crate) unsafe fn until_unbind<'a, T: Send + 'a>(
-    dev: &'a Device<Bound>,
-    value: T,
-) -> Result<&'a T> {
+/// - What `value` borrows must stay valid until then.
+/// - The result must not be used after then.
+unsafe fn until_unbind<'a, T: Send>(dev: &Device<Bound>, value: T) -> Result<&'a T> {
     /// # Safety
     ///
     /// `ptr` must come from a `KBox<T>` and not be used afterwards.
@@ -133,6 +187,6 @@ pub(crate) unsafe fn until_unbind<'a, T: Send + 'a>(
     // SAFETY: `release()` gets the pointer that it expects, once.
     unsafe { add_action(dev, release::<T>, ptr.cast())? };
 
-    // SAFETY: The box lives until the device is unbound, later than `'a`.
+    // SAFETY: The box lives until the device is unbound.
     Ok(unsafe { &*ptr })
 }

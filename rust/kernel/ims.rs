@@ -24,7 +24,7 @@
 //!
 //! ```
 //! use kernel::{
-//!     device::Bound,
+//!     held::Holder,
 //!     ims::{
 //!         self,
 //!         Chip,
@@ -45,7 +45,6 @@
 //!         self,
 //!         Message, //
 //!     },
-//!     pci,
 //!     prelude::*, //
 //! };
 //!
@@ -73,12 +72,12 @@
 //!         io_write!(regs, .control, 0);
 //!     }
 //!
-//!     fn state(store: &Self::Store<'_>, slot: Slot) -> State {
-//!         let control = store.slot(slot.index).map_or(1, |regs| io_read!(regs, .control));
-//!         State {
+//!     fn state(store: &Self::Store<'_>, slot: Slot) -> Option<State> {
+//!         let control = io_read!(store.slot(slot.index)?, .control);
+//!         (control != u32::MAX).then_some(State {
 //!             masked: control & 1 != 0,
 //!             pending: control & 2 != 0,
-//!         }
+//!         })
 //!     }
 //!
 //!     fn write_message(store: &Self::Store<'_>, slot: Slot, message: Message) {
@@ -89,12 +88,12 @@
 //!     }
 //! }
 //!
-//! fn first_interrupt<'a, H: Handler + 'static>(
-//!     pdev: &'a pci::Device<Bound>,
+//! fn first_interrupt<'b, H: Handler + 'static>(
+//!     holder: &Holder<'_, 'b>,
 //!     handler: H,
-//! ) -> Result<msi::Requested<'a, ims::Interrupt<'a, MyChip>, H>> {
-//!     let window = Window::<0x1000>::new(pdev, 0, c"my_device")?;
-//!     let domain = ims::Domain::new(pdev, MmioArray::new(window, 0x800, 128)?)?;
+//! ) -> Result<msi::Requested<'b, ims::Interrupt<'b, MyChip>, H>> {
+//!     let window = Window::<0x1000>::new(holder, 0, c"my_device")?;
+//!     let domain = ims::Domain::new(holder, MmioArray::new(window, 0x800, 128)?)?;
 //!     let interrupt = domain.alloc(None)?;
 //!
 //!     msi::request(interrupt, Flags::TRIGGER_NONE, c"my_device", Ok(handler)).map_err(|(e, _)| e)
@@ -105,6 +104,7 @@ use crate::{
     bindings,
     device::Bound,
     fmt,
+    held::Holder,
     msi::{
         self,
         IrqData,
@@ -190,8 +190,8 @@ pub struct State {
 ///
 /// # Safety
 ///
-/// A store must stay valid until the device resources (devres) that its device has when the store
-/// is made are released, whatever its lifetime parameter says.
+/// A store must stay valid until the device drops what it was handed before the store was made,
+/// whatever its lifetime parameter says.
 pub unsafe trait Store: Send + Sync {
     /// Returns the number of slots: 1 to 65536.
     fn slots(&self) -> u32;
@@ -200,7 +200,8 @@ pub unsafe trait Store: Send + Sync {
 /// How a device masks, unmasks and stores a message.
 ///
 /// The methods run in atomic context: with a raw spinlock held and interrupts off. They must not
-/// sleep, allocate, or take a lock that may sleep. Writes may be posted.
+/// sleep, allocate, or take a lock that may sleep. While an interrupt has a slot its calls are
+/// serialised, but for [`Chip::state`]; those of different slots are not. Writes may be posted.
 pub trait Chip: Send + Sync + 'static {
     /// Name of the irq chip, in the style of `IDXD-IMS`.
     const NAME: &'static CStr;
@@ -214,8 +215,9 @@ pub trait Chip: Send + Sync + 'static {
     /// Unmasks `slot`: a latched interrupt is sent once, and no longer latched.
     fn unmask(store: &Self::Store<'_>, slot: Slot);
 
-    /// Reads the state of `slot` from the device, after all earlier writes have reached it.
-    fn state(store: &Self::Store<'_>, slot: Slot) -> State;
+    /// Reads the state of `slot` from the device, after all earlier writes have reached it. There is
+    /// none if the device does not respond.
+    fn state(store: &Self::Store<'_>, slot: Slot) -> Option<State>;
 
     /// Stores `message` in `slot`, which is masked. The default message means none.
     fn write_message(store: &Self::Store<'_>, slot: Slot, message: Message);
@@ -249,7 +251,7 @@ impl<C: Chip> msi::Chip for Inner<C> {
 
     #[inline(always)]
     fn pending(&self, irq: &IrqData) -> bool {
-        C::state(&self.store, Slot::of(irq)).pending
+        C::state(&self.store, Slot::of(irq)).is_some_and(|state| state.pending)
     }
 
     #[inline(always)]
@@ -270,52 +272,66 @@ impl<C: Chip> Clone for Domain<'_, C> {
 }
 
 impl<'a, C: Chip> Domain<'a, C> {
-    /// Creates the domain of `pdev` on `store`, and makes all slots masked and clean. Sleeps.
+    /// Has the device of `holder` hold a domain on `store`, with all slots masked and clean. Sleeps.
     ///
     /// # Errors
     ///
     /// - [`EOPNOTSUPP`] if the interrupts of the device are not remapped, or it must not use MSI.
-    /// - [`EIO`] if a slot does not stay masked or is pending without ever having been used.
+    /// - [`EIO`] if a slot does not respond or does not stay masked.
     /// - [`EBUSY`] if the device has such a domain already.
     /// - [`ENOMEM`] if there is not enough memory.
-    pub fn new(pdev: &'a pci::Device<Bound>, store: C::Store<'a>) -> Result<Self> {
-        if !msi_allowed(pdev) {
+    pub fn new(holder: &Holder<'_, 'a>, store: C::Store<'a>) -> Result<Self> {
+        if !msi_allowed(holder.device()) {
             return Err(EOPNOTSUPP);
         }
 
         let slots = store.slots();
-        let clean = move |store: &C::Store<'_>| {
-            for index in 0..slots {
-                // CAST: There are at most 65536 slots.
-                let slot = Slot::new(index as u16);
-                C::mask(store, slot);
-                C::write_message(store, slot, Message::default());
-                if C::state(store, slot)
-                    != (State {
-                        masked: true,
-                        pending: false,
-                    })
-                {
-                    return Err(EIO);
-                }
-            }
-            Ok(())
-        };
-
-        // SAFETY: Types that differ in a lifetime only have the same layout. The store is valid
-        // until the domain, which owns it, is released: `Store` says so.
+        // SAFETY: The domain owns the store and is younger than what the store borrows: `Store`
+        // says that it is valid until the domain is gone.
         let store = unsafe { erase::<C>(store) };
         let inner = try_pin_init!(Inner::<C> {
-            slots <- Allocator::new(slots),
-            _: { clean(&store)? },
             store,
+            slots <- Allocator::new(slots),
             stale: Atomic::new(0),
         }? Error);
 
         // SAFETY: The store is all that the chip borrows, see above.
-        Ok(Self(unsafe {
-            msi::Domain::new_with_lt(pdev.as_ref(), slots, inner)?
-        }))
+        let domain = Self(unsafe { msi::Domain::new_with_lt(holder, slots, inner)? });
+        domain.clean()?;
+        Ok(domain)
+    }
+
+    /// Makes all slots masked and clean. None is in use.
+    fn clean(self) -> Result {
+        let inner = self.inner();
+
+        for index in 0..self.size() {
+            // CAST: There are at most 65536 slots.
+            let slot = Slot::new(index as u16);
+            C::mask(&inner.store, slot);
+            C::write_message(&inner.store, slot, Message::default());
+
+            let state = C::state(&inner.store, slot).ok_or(EIO)?;
+            if !state.masked {
+                return Err(EIO);
+            }
+            if state.pending {
+                self.retire(slot);
+                inner.slots.retire(slot.index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts `slot`, which is pending and free: its next owner would get that.
+    fn retire(self, slot: Slot) {
+        if self.inner().stale.fetch_add(1, Relaxed) == 0 {
+            dev_warn!(
+                self.0.device(),
+                "slot {} is pending but free: out of use; later ones are only counted\n",
+                slot.index
+            );
+        }
     }
 
     #[inline]
@@ -344,8 +360,8 @@ impl<'a, C: Chip> Domain<'a, C> {
     ///
     /// # Errors
     ///
-    /// - [`ENOSPC`] if no slot is left, or no entry in the remapping table.
-    /// - [`ENOMEM`] if there is not enough memory.
+    /// - [`ENOSPC`] if no slot is left, or the parent domain cannot allocate.
+    /// - [`ENOMEM`] if there is not enough memory for a descriptor.
     pub fn alloc(self, pasid: Option<Pasid>) -> Result<Interrupt<'a, C>> {
         let reservation = self.inner().slots.reserve()?;
         let slot = Slot {
@@ -385,8 +401,15 @@ impl<'a, C: Chip> Domain<'a, C> {
                 irq.count,
                 irq.message.address,
                 irq.message.data,
-                if state.masked { "masked" } else { "unmasked" },
-                if state.pending { ",pending" } else { "" },
+                match state {
+                    None => "unknown",
+                    Some(State { masked: true, .. }) => "masked",
+                    Some(State { masked: false, .. }) => "unmasked",
+                },
+                match state {
+                    Some(State { pending: true, .. }) => ",pending",
+                    _ => "",
+                },
             )
         })
     }
@@ -400,6 +423,19 @@ unsafe fn erase<C: Chip>(store: C::Store<'_>) -> C::Store<'static> {
 
     // SAFETY: The types differ in a lifetime only, and `store` is not used again.
     unsafe { core::mem::transmute_copy(&*store) }
+}
+
+/// Returns the offset of the designated vendor-specific extended capability (DVSEC) `id` of `vendor`
+/// in the configuration space of `pdev`.
+#[inline(never)]
+pub fn find_dvsec(pdev: &pci::Device<Bound>, vendor: u16, id: u16) -> Option<u16> {
+    let dev = pdev.as_ref().as_raw();
+
+    // SAFETY: It is a valid PCI device.
+    match unsafe { bindings::ims_find_dvsec(dev, vendor, id) } {
+        0 => None,
+        offset => Some(offset),
+    }
 }
 
 #[inline(never)]
@@ -417,17 +453,11 @@ struct Claim<'a, C: Chip> {
 
 impl<C: Chip> Drop for Claim<'_, C> {
     fn drop(&mut self) {
-        let inner = self.domain.inner();
+        let state = C::state(&self.domain.inner().store, self.slot);
 
-        // The device raised it although nobody waits for it. The next owner would get that, so
-        // that nobody gets the slot until the device has been reset.
-        if C::state(&inner.store, self.slot).pending {
-            inner.stale.fetch_add(1, Relaxed);
-            dev_warn!(
-                self.domain.0.device(),
-                "slot {} is pending but free: out of use\n",
-                self.slot.index
-            );
+        // The device raised it although nobody waits for it.
+        if state.is_some_and(|state| state.pending) {
+            self.domain.retire(self.slot);
             core::mem::forget(self.reservation.take());
         }
     }
@@ -447,9 +477,9 @@ impl<C: Chip> Interrupt<'_, C> {
         self.claim.slot
     }
 
-    /// Reads the state of the slot from the device.
+    /// Reads the state of the slot from the device, if it responds.
     #[inline]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> Option<State> {
         C::state(&self.claim.domain.inner().store, self.slot())
     }
 }
@@ -500,14 +530,12 @@ mod tests {
             }
         }
 
-        fn state(store: &Self::Store<'_>, slot: Slot) -> State {
-            let control = store
-                .slot(slot.index)
-                .map_or(1, |regs| io_read!(regs, .control));
-            State {
+        fn state(store: &Self::Store<'_>, slot: Slot) -> Option<State> {
+            let control = io_read!(store.slot(slot.index)?, .control);
+            Some(State {
                 masked: control & 1 != 0,
                 pending: control & 2 != 0,
-            }
+            })
         }
 
         fn write_message(store: &Self::Store<'_>, slot: Slot, message: Message) {
@@ -534,10 +562,10 @@ mod tests {
         TestChip::mask(&store, slot);
         assert_eq!(
             TestChip::state(&store, slot),
-            State {
+            Some(State {
                 masked: true,
                 pending: false
-            }
+            })
         );
         TestChip::write_message(
             &store,

@@ -28,7 +28,10 @@ use crate::{
         Device, //
     },
     error::to_result,
-    held,
+    held::{
+        self,
+        Holder, //
+    },
     irq::{
         self,
         Flags,
@@ -152,43 +155,43 @@ pub struct Domain<T: Chip> {
 }
 
 impl<T: Chip> Domain<T> {
-    /// Creates the domain of `dev`, with `size` interrupts.
+    /// Has the device of `holder` hold a domain of its own, with `size` interrupts.
     ///
     /// # Errors
     ///
     /// - [`EINVAL`] if `size` is zero or more than 65536.
-    /// - [`EOPNOTSUPP`] if `dev` is no PCI device, has no MSI parent domain, or one that does not
-    ///   grant message stores: that takes interrupt remapping.
+    /// - [`EOPNOTSUPP`] if the device has no MSI parent domain, or one that does not grant message
+    ///   stores: that takes interrupt remapping.
     /// - [`EBUSY`] if the device has such a domain already.
     /// - [`ENOMEM`] if there is not enough memory.
-    pub fn new<'a, E>(
-        dev: &'a Device<Bound>,
+    pub fn new<'b, E>(
+        holder: &Holder<'_, 'b>,
         size: u32,
         chip: impl PinInit<T, E>,
-    ) -> Result<&'a Self>
+    ) -> Result<&'b Self>
     where
         T: 'static,
         Error: From<E>,
     {
         // SAFETY: A `'static` chip borrows nothing that could go away.
-        unsafe { Self::new_with_lt(dev, size, chip) }
+        unsafe { Self::new_with_lt(holder, size, chip) }
     }
 
     /// Like [`Domain::new`], for a chip that borrows.
     ///
     /// # Safety
     ///
-    /// What `chip` borrows must stay valid until the device resources (devres) that `dev` has now
-    /// are released, which is later than `'a`.
-    pub unsafe fn new_with_lt<'a, E>(
-        dev: &'a Device<Bound>,
+    /// What `chip` borrows must stay valid until the device drops what it was handed before now.
+    pub unsafe fn new_with_lt<'b, E>(
+        holder: &Holder<'_, 'b>,
         size: u32,
         chip: impl PinInit<T, E>,
-    ) -> Result<&'a Self>
+    ) -> Result<&'b Self>
     where
-        T: 'a,
+        T: 'b,
         Error: From<E>,
     {
+        let dev: &Device<Bound> = holder.device().as_ref();
         let domain = KBox::pin_init::<Error>(
             try_pin_init!(Self {
                 dev: dev.into(),
@@ -214,7 +217,7 @@ impl<T: Chip> Domain<T> {
             )?
         };
 
-        // SAFETY: The object lives until the device resources are released, later than `'a`.
+        // SAFETY: The device holds the object longer than what is built with `holder`.
         Ok(unsafe { &*chip_data })
     }
 
@@ -240,7 +243,7 @@ impl<T: Chip> Domain<T> {
 
     /// Returns the device whose domain this is.
     #[inline]
-    pub fn device(&self) -> &Device<Bound> {
+    pub(crate) fn device(&self) -> &Device<Bound> {
         // SAFETY: Bound as long as `self` exists, per the type invariant.
         unsafe { self.dev.as_bound() }
     }
@@ -261,7 +264,9 @@ impl<T: Chip> Domain<T> {
         Interrupt::new(self.device(), hwirq, cookie)
     }
 
-    /// Calls `f` for each allocated interrupt. Sleeps, and holds up allocation meanwhile.
+    /// Calls `f` for each allocated interrupt. Sleeps.
+    ///
+    /// `f` must neither allocate nor free interrupts of the device: the descriptors are locked.
     ///
     /// # Errors
     ///
@@ -363,8 +368,7 @@ impl<T: Chip> Domain<T> {
         state: *mut bool,
     ) -> c_int {
         if which != bindings::irqchip_irq_state_IRQCHIP_STATE_PENDING {
-            // SAFETY: The arguments are the core's; the domain has a parent.
-            return unsafe { parent_state(data, which, state) };
+            return EINVAL.to_errno();
         }
 
         // SAFETY: Per the safety requirements; the core passes a valid `state`.
@@ -375,19 +379,6 @@ impl<T: Chip> Domain<T> {
 }
 
 // What follows calls functions that are not exported to modules, hence neither generic nor inlined.
-
-/// # Safety
-///
-/// The arguments must be those of an `irq_get_irqchip_state` callback of a domain with a parent.
-#[inline(never)]
-unsafe fn parent_state(
-    data: *mut bindings::irq_data,
-    which: bindings::irqchip_irq_state,
-    state: *mut bool,
-) -> c_int {
-    // SAFETY: Per the safety requirements.
-    unsafe { bindings::irq_chip_get_parent_state(data, which, state) }
-}
 
 /// # Safety
 ///
@@ -414,19 +405,15 @@ unsafe fn create(
         return Err(EINVAL);
     }
 
-    // The remapping code looks for the PCI device behind each interrupt of this kind.
-    // SAFETY: `dev` is a valid device.
-    if !unsafe { bindings::dev_is_pci(dev.as_raw()) } {
-        return Err(EOPNOTSUPP);
-    }
-
     // SAFETY: `dev` is a valid device. Its MSI parent domain, if any, does not change while it is
-    // bound, and is never freed.
-    let parent = unsafe { (*dev.as_raw()).msi.domain.as_ref() }.ok_or(EOPNOTSUPP)?;
+    // bound and is never freed; MSI parent domains have valid parent operations, others have none.
+    let granted = unsafe {
+        let parent = (*dev.as_raw()).msi.domain;
 
-    // SAFETY: MSI parent domains have valid parent operations, others have none.
-    let granted = unsafe { parent.msi_parent_ops.as_ref() }
-        .is_some_and(|ops| ops.supported_flags & bindings::MSI_FLAG_PCI_IMS != 0);
+        !parent.is_null()
+            && !(*parent).msi_parent_ops.is_null()
+            && (*(*parent).msi_parent_ops).supported_flags & bindings::MSI_FLAG_PCI_IMS != 0
+    };
     if !granted {
         return Err(EOPNOTSUPP);
     }
@@ -513,17 +500,26 @@ impl Drop for Descriptors<'_> {
 ///
 /// `desc` must be null or valid, and locked.
 unsafe fn found(desc: *mut bindings::msi_desc) -> Option<Allocated> {
-    // SAFETY: Per the safety requirements.
-    let desc = unsafe { desc.as_ref()? };
+    if desc.is_null() {
+        return None;
+    }
 
+    // SAFETY: Valid per the safety requirements. The message is copied volatile as
+    // `irq_write_msi_msg()` may write it under another lock; one that is read while it changes is
+    // shown wrong and used for nothing.
+    let (hwirq, virq, message) = unsafe {
+        (
+            (*desc).msi_index,
+            (*desc).irq,
+            core::ptr::addr_of!((*desc).msg).read_volatile(),
+        )
+    };
     Some(Allocated {
-        hwirq: desc.msi_index,
-        virq: desc.irq,
+        hwirq,
+        virq,
         // SAFETY: Safe to call with any number.
-        count: unsafe { bindings::kstat_irqs_usr(desc.irq) },
-        // SAFETY: Valid, see above. Volatile because `irq_write_msi_msg()` may write under another
-        // lock; a message that is read while it changes is shown wrong and used for nothing.
-        message: (&unsafe { core::ptr::addr_of!(desc.msg).read_volatile() }).into(),
+        count: unsafe { bindings::kstat_irqs_usr(virq) },
+        message: (&message).into(),
     })
 }
 
@@ -555,17 +551,17 @@ unsafe fn remove(dev: &Device) {
 ///
 /// # Safety
 ///
-/// `virq` must be an interrupt of a [`Domain`] which the caller is about to free, and all
+/// `virq` must be an MSI interrupt which the caller is about to free, and all
 /// registrations of handlers for it must have been dropped or leaked.
 #[inline(never)]
 unsafe fn free_leaked_handlers(virq: u32) {
-    // SAFETY: Nobody else registers or unregisters handlers for `virq` per the safety requirements.
+    // SAFETY: Nobody else registers or unregisters handlers for `virq` per the safety requirements,
+    // so that the descriptor and its actions stay as they are between the steps.
     unsafe {
-        while let Some(action) = bindings::irq_to_desc(virq)
-            .as_ref()
-            .and_then(|desc| desc.action.as_ref())
-        {
-            bindings::free_irq(virq, action.__bindgen_anon_1.dev_id);
+        let desc = bindings::irq_to_desc(virq);
+
+        while !desc.is_null() && !(*desc).action.is_null() {
+            bindings::free_irq(virq, (*(*desc).action).__bindgen_anon_1.dev_id);
         }
     }
 }
@@ -685,7 +681,7 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     // in `Requested`, whose fields are dropped in order.
     let request = unsafe { IrqRequest::new(interrupt.dev, interrupt.virq) };
 
-    // SAFETY: The interrupt is freed when the device is unbound at the latest.
+    // SAFETY: The interrupt is freed with its domain at the latest, when the device is unbound.
     match unsafe { register(request, flags, name, handler) } {
         Ok(registration) => Ok(Requested {
             registration,
@@ -696,41 +692,68 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     }
 }
 
-/// Requests an MSI or MSI-X vector for `handler`. Sleeps.
+/// The MSI-X vectors of a device, beside its message store.
 ///
-/// # Errors
+/// # Invariants
 ///
-/// [`EINVAL`] if `vector` is an INTx interrupt, [`ENOSPC`] if no vector is left, [`ENOMEM`], or what
-/// `handler` fails with.
-pub fn request_vector<'a, H: irq::Handler + 'static>(
-    vector: pci::IrqVector<'a>,
-    flags: Flags,
-    name: &'static CStr,
-    handler: impl PinInit<H, Error> + 'a,
-) -> Result<Pin<KBox<irq::Registration<'a, H>>>> {
-    if matches!(vector.irq_type(), pci::IrqType::Intx) {
-        return Err(EINVAL);
+/// They are MSI-X vectors.
+pub struct Vectors<'b>(pci::IrqVectorRegistration<'b>);
+
+impl<'b> Vectors<'b> {
+    /// Has the device of `holder` hold `min` to `max` MSI-X vectors.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pci::Device::alloc_irq_vectors`].
+    pub fn new(holder: &Holder<'_, 'b>, min: u32, max: u32) -> Result<&'b Self> {
+        let types = pci::IrqTypes::default().with(pci::IrqType::MsiX);
+
+        // SAFETY: The vectors are freed while the device is still bound.
+        let pdev: &'b pci::Device<Bound> = unsafe { holder.bound() }.try_into()?;
+        let vectors = pdev.alloc_irq_vectors(min, max, types)?;
+
+        // INVARIANT: No other type was asked for.
+        // SAFETY: The vectors borrow nothing but the device.
+        unsafe { holder.hold(Self(vectors)) }
     }
 
-    // SAFETY: MSI and MSI-X vectors are freed when the device is unbound at the latest.
-    unsafe { register(vector.into(), flags, name, handler) }
+    /// Returns the number of vectors.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Requests vector `index` for `handler`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if there is no such vector, [`EBUSY`] if it has a handler, [`ENOSPC`] if the CPUs
+    /// have none left, [`ENOMEM`], or what `handler` fails with.
+    pub fn request<H: irq::Handler + 'static>(
+        &'b self,
+        index: usize,
+        flags: Flags,
+        name: &'static CStr,
+        handler: impl PinInit<H, Error> + 'b,
+    ) -> Result<Pin<KBox<irq::Registration<'b, H>>>> {
+        // SAFETY: `drop()` frees what is leaked, and the vectors are held by the device.
+        unsafe { register(self.0.index(index)?.into(), flags, name, handler) }
+    }
 }
 
-/// Allocates MSI-X vectors for `pdev`, which holds them until it is unbound.
-///
-/// # Errors
-///
-/// Those of [`pci::Device::alloc_irq_vectors`].
-pub fn msix_vectors<'a>(
-    pdev: &'a pci::Device<Bound>,
-    min: u32,
-    max: u32,
-) -> Result<&'a pci::IrqVectorRegistration<'a>> {
-    let types = pci::IrqTypes::default().with(pci::IrqType::MsiX);
-    let vectors = pdev.alloc_irq_vectors(min, max, types)?;
+impl Drop for Vectors<'_> {
+    fn drop(&mut self) {
+        for index in 0..self.0.len() {
+            if let Ok(vector) = self.0.index(index) {
+                let request: IrqRequest<'_> = vector.into();
 
-    // SAFETY: The vectors borrow nothing but their device.
-    unsafe { held::until_unbind(pdev.as_ref(), vectors) }
+                // SAFETY: MSI-X vectors per the type invariant, freed next. All that borrowed them
+                // was dropped or leaked.
+                unsafe { free_leaked_handlers(request.irq()) };
+            }
+        }
+    }
 }
 
 /// # Safety

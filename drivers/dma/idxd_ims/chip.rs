@@ -53,22 +53,18 @@ impl ims::Chip for Chip {
     }
 
     #[inline(always)]
-    fn state(store: &Self::Store<'_>, slot: Slot) -> State {
-        let control = store.slot(slot.index).map(|regs| io_read!(regs, .control));
-        // A device that is gone reads all ones: masked, and nothing will come of what is pending.
-        match control {
-            None | Some(u32::MAX) => State {
-                masked: true,
-                pending: false,
-            },
-            Some(control) => {
-                let control = SlotControl::from_raw(control);
-                State {
-                    masked: control.mask(),
-                    pending: control.pending(),
-                }
-            }
+    fn state(store: &Self::Store<'_>, slot: Slot) -> Option<State> {
+        let control = io_read!(store.slot(slot.index)?, .control);
+        // Reserved bits are never set: all ones come from a device that is gone.
+        if control == u32::MAX {
+            return None;
         }
+
+        let control = SlotControl::from_raw(control);
+        Some(State {
+            masked: control.mask(),
+            pending: control.pending(),
+        })
     }
 
     #[inline(always)]

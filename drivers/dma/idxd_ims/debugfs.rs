@@ -80,14 +80,14 @@ fn interrupts(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// Runs a command: a word and numbers.
 ///
-/// - `alloc COUNT`: allocate interrupts, all or none.
+/// - `alloc COUNT`: allocate interrupts, all or none; they get the lowest numbers that are free.
 /// - `request FIRST [COUNT]`, `release FIRST [COUNT]`, `free FIRST [COUNT]`: up to the first that
 ///   fails.
 /// - `mask NUMBER`, `unmask NUMBER`.
 /// - `noop WQ NUMBER [COUNT]`: submit no-operations that raise an interrupt.
 /// - `memmove WQ NUMBER BYTES`: copy and compare.
 ///
-/// Errors: [`EINVAL`] for anything else, [`ENOENT`] for a number without interrupt or work queue,
+/// Errors: [`EINVAL`] for anything else, [`EINTR`] for a signal, [`ENOENT`] for a number without interrupt or work queue,
 /// and those of the operation.
 fn control(held: &HeldState, reader: &mut UserSliceReader) -> Result {
     let mut text = [0u8; 64];

@@ -7,8 +7,8 @@ use crate::{
     regs::*, //
 };
 use kernel::{
-    bitfield,
     device::Bound,
+    held::Holder,
     ims::{
         self,
         MmioArray,
@@ -56,6 +56,7 @@ pub(crate) struct Capabilities {
     wq_entries: u32,
     wqcfg_stride: usize,
     engines: u32,
+    rdbufs: u8,
     max_xfer_shift: u8,
     max_batch_shift: u8,
     op_config: bool,
@@ -109,8 +110,8 @@ impl irq::Handler for EventHandler {
         if cause.halt() && events.halts.fetch_add(1, Relaxed) == 0 {
             dev_err!(events.dev, "the device halted\n");
         }
-        if cause.int_handle_revoked() {
-            events.handles_revoked.fetch_add(1, Relaxed);
+        if cause.int_handle_revoked() && events.handles_revoked.fetch_add(1, Relaxed) == 0 {
+            dev_err!(events.dev, "interrupt handles were revoked\n");
         }
         if cause.cmd() {
             events.commands.fetch_add(1, Relaxed);
@@ -125,7 +126,7 @@ type EventRegistration<'a> = Pin<KBox<irq::Registration<'a, EventHandler>>>;
 /// The device.
 #[pin_data]
 pub(crate) struct Device<'a> {
-    dev: &'a pci::Device<Bound>,
+    dev: &'a pci::Device,
     regs: Registers<'a>,
     pub(crate) portals: Window<'a>,
     pub(crate) caps: Capabilities,
@@ -136,6 +137,8 @@ pub(crate) struct Device<'a> {
     /// The device takes one command at a time.
     #[pin]
     command: Mutex<()>,
+    /// A command never completed.
+    dead: Atomic<bool>,
 }
 
 /// Reads what the device can do, and refuses what this driver cannot use.
@@ -145,6 +148,7 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
         return Err(EIO);
     }
 
+    let grpcap = regs.try_read(GRPCAP)?;
     let (gencap, wqcap, offsets) = (
         regs.try_read(GENCAP)?,
         regs.try_read(WQCAP)?,
@@ -158,6 +162,7 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
         wq_entries: wqcap.total_wq_size().get() as u32,
         wqcfg_stride,
         engines: regs.try_read(ENGCAP)?.num_engines().get() as u32,
+        rdbufs: grpcap.total_rdbufs().get() as u8,
         max_xfer_shift: gencap.max_xfer_shift().get() as u8,
         max_batch_shift: gencap.max_batch_shift().get() as u8,
         op_config: wqcap.op_config(),
@@ -190,7 +195,7 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
         );
         return Err(EIO);
     }
-    if caps.wqs == 0 || caps.engines == 0 || regs.try_read(GRPCAP)?.num_groups().get() == 0 {
+    if caps.wqs == 0 || caps.engines == 0 || grpcap.num_groups().get() == 0 {
         dev_err!(dev, "no work queue, engine or group\n");
         return Err(EIO);
     }
@@ -220,62 +225,32 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
 
 /// Returns whether a Scalable I/O Virtualization DVSEC exists and denies a message store.
 fn dvsec_without_ims(dev: &pci::Device<Bound>) -> bool {
-    bitfield! {
-        struct Header(u32) {
-            15:0 id;
-            31:20 next;
-        }
-    }
-    /// `PCI_EXT_CAP_ID_DVSEC`.
-    const DVSEC: u32 = 0x23;
-    /// Offsets within the DVSEC: vendor, DVSEC id and capabilities (SIOV specification).
-    const VENDOR: usize = 4;
-    const ID: usize = 8;
-    const CAPABILITIES: usize = 0x14;
-    const VENDOR_INTEL: u32 = 0x8086;
+    /// Vendor and id of the DVSEC, offset and bit of its capabilities (SIOV specification).
+    const VENDOR_INTEL: u16 = 0x8086;
     const ID_SIOV: u16 = 5;
-    /// First extended capability, and the number that fit behind it.
-    const FIRST: usize = 0x100;
-    const MOST: usize = (4096 - FIRST) / 8;
+    const CAPABILITIES: usize = 0x14;
+    const IMS: u32 = 1;
 
-    let Ok(config) = dev.config_space_extended() else {
+    let Some(offset) = ims::find_dvsec(dev, VENDOR_INTEL, ID_SIOV) else {
         return false;
     };
-    let mut at = FIRST;
-    for _ in 0..MOST {
-        let Ok(header) = config.try_read32(at) else {
-            return false;
-        };
-        let header = Header::from_raw(header);
-        if header.id() == DVSEC
-            && config
-                .try_read32(at + VENDOR)
-                .is_ok_and(|v| v & 0xffff == VENDOR_INTEL)
-            && config.try_read16(at + ID).is_ok_and(|id| id == ID_SIOV)
-        {
-            return config
-                .try_read32(at + CAPABILITIES)
-                .is_ok_and(|caps| caps & 1 == 0);
-        }
-        // CAST: The field has 12 bits.
-        at = header.next().get() as usize;
-        if at < FIRST {
-            return false;
-        }
-    }
-    false
+    dev.config_space_extended()
+        .and_then(|config| config.try_read32(usize::from(offset) + CAPABILITIES))
+        .is_ok_and(|capabilities| capabilities & IMS == 0)
 }
 
 impl<'a> Device<'a> {
     /// Finds out what the device can do, resets it and gives it an irq domain.
     pub(crate) fn new(
-        dev: &'a pci::Device<Bound>,
+        holder: &Holder<'_, 'a>,
         timeout: Delta,
     ) -> Result<impl PinInit<Self, Error> + 'a> {
-        let regs = Registers::new(dev, REGISTERS_BAR, c"idxd_ims registers").inspect_err(|e| {
-            dev_err!(dev, "cannot map BAR {REGISTERS_BAR}: {e:?}\n");
-        })?;
-        let portals = Window::new(dev, PORTALS_BAR, c"idxd_ims portals").inspect_err(|e| {
+        let dev = holder.device();
+        let regs =
+            Registers::new(holder, REGISTERS_BAR, c"idxd_ims registers").inspect_err(|e| {
+                dev_err!(dev, "cannot map BAR {REGISTERS_BAR}: {e:?}\n");
+            })?;
+        let portals = Window::new(holder, PORTALS_BAR, c"idxd_ims portals").inspect_err(|e| {
             dev_err!(dev, "cannot map BAR {PORTALS_BAR}: {e:?}\n");
         })?;
         let caps = capabilities(dev, regs)?;
@@ -286,9 +261,18 @@ impl<'a> Device<'a> {
 
         reset(dev, regs, timeout)?;
 
+        let store = MmioArray::new(regs, caps.ims, caps.slots)?;
+        let domain = ims::Domain::new(holder, store).inspect_err(|&e| {
+            if e == EOPNOTSUPP {
+                dev_err!(dev, "message stores need interrupt remapping and MSI\n");
+            } else {
+                dev_err!(dev, "cannot use the message store: {e:?}\n");
+            }
+        })?;
+
         let events = Arc::new(
             Events {
-                dev: dev.into(),
+                dev: holder.unbound().into(),
                 bar: regs.revocable(),
                 command_done: Atomic::new(false),
                 commands: Atomic::new(0),
@@ -299,25 +283,18 @@ impl<'a> Device<'a> {
             },
             GFP_KERNEL,
         )?;
-        let vectors = msi::msix_vectors(dev, 1, 1).inspect_err(|e| {
-            dev_err!(dev, "no MSI-X vector: {e:?}\n");
-        })?;
-        let registration = msi::request_vector(
-            vectors.index(0)?,
-            Flags::TRIGGER_NONE,
-            c"idxd-ims-events",
-            Ok(EventHandler(events.clone())),
-        )?;
+        let registration = msi::Vectors::new(holder, 1, 1)
+            .and_then(|vectors| {
+                vectors.request(
+                    0,
+                    Flags::TRIGGER_NONE,
+                    c"idxd-ims-events",
+                    Ok(EventHandler(events.clone())),
+                )
+            })
+            .inspect_err(|e| dev_err!(dev, "cannot use MSI-X vector 0: {e:?}\n"))?;
 
-        let store = MmioArray::new(regs, caps.ims, caps.slots)?;
-        let domain = ims::Domain::new(dev, store).inspect_err(|&e| {
-            if e == EOPNOTSUPP {
-                dev_err!(dev, "message stores need interrupt remapping and MSI\n");
-            } else {
-                dev_err!(dev, "cannot use the message store: {e:?}\n");
-            }
-        })?;
-
+        let dev = holder.unbound();
         Ok(try_pin_init!(Self {
             dev,
             regs,
@@ -328,20 +305,26 @@ impl<'a> Device<'a> {
             _registration: registration,
             timeout,
             command <- new_mutex!(()),
+            dead: Atomic::new(false),
         }))
     }
 
-    pub(crate) fn pci(&self) -> &'a pci::Device<Bound> {
+    pub(crate) fn pci(&self) -> &'a pci::Device {
         self.dev
     }
 
     /// Runs a command and returns its result.
     ///
-    /// Errors: [`ETIMEDOUT`] if it does not complete, [`EIO`] if the device refuses it.
+    /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on for every command, [`EIO`] if
+    /// the device refuses it or sends no interrupt.
     pub(crate) fn command(&self, command: Command, operand: u32) -> Result<u16> {
         let operand = Bounded::<u32, 20>::try_new(operand).ok_or(EINVAL)?;
         let done = &self.events.command_done;
         let _guard = self.command.lock();
+
+        if self.dead.load(Relaxed) {
+            return Err(ETIMEDOUT);
+        }
 
         done.store(false, Relaxed);
         self.regs.write_reg(
@@ -357,14 +340,20 @@ impl<'a> Device<'a> {
             self.timeout,
         );
         let status = self.regs.read(CMDSTS);
+        if status.active() {
+            // What comes of it later could be taken for the next one's.
+            self.dead.store(true, Relaxed);
+        }
         if status.active() && status.into_raw() != u32::MAX {
             dev_err!(self.dev, "{command:?} does not complete\n");
             return Err(ETIMEDOUT);
         }
+        let result = check(self.dev, command, status)?;
         if waited.is_err() {
-            dev_err!(self.dev, "{command:?} completed without its interrupt\n");
+            dev_err!(self.dev, "{command:?} completed without an interrupt\n");
+            return Err(EIO);
         }
-        check(self.dev, command, status)
+        Ok(result)
     }
 
     /// Returns whether the device has `command`.
@@ -433,7 +422,14 @@ impl<'a> Device<'a> {
         let engines = u64::MAX >> (64 - caps.engines.min(64));
         self.regs
             .try_write64(engines, caps.grpcfg + grpcfg::ENGINES)?;
-        self.regs.try_write64(0, caps.grpcfg + grpcfg::FLAGS)?;
+        // All read buffers, and a traffic class other than 0, which the specification keeps for
+        // the lowest.
+        let flags = GroupFlags::zeroed()
+            .with_const_tc_a::<1>()
+            .with_const_tc_b::<1>()
+            .with_rdbufs_allowed(caps.rdbufs);
+        self.regs
+            .try_write64(flags.into_raw(), caps.grpcfg + grpcfg::FLAGS)?;
 
         self.regs.write_reg(
             GENCTRL::zeroed()
@@ -461,26 +457,26 @@ impl<'a> Device<'a> {
         self.command(Command::RequestIntHandle, INT_HANDLE_IMS | u32::from(index))
     }
 
-    /// Resets the device: no descriptor survives, and no slot is raised any more.
-    pub(crate) fn quiesce(&self) {
-        // `reset()` says what went wrong. The slots are masked when their interrupts are freed.
-        let _ = reset(self.dev, self.regs, self.timeout);
+    /// Resets the device: no descriptor survives.
+    pub(crate) fn quiesce(&self) -> Result {
+        if self.dead.load(Relaxed) {
+            return Err(ETIMEDOUT);
+        }
+        reset(self.dev, self.regs, self.timeout)
     }
 
-    /// Returns `handle` to the device.
-    pub(crate) fn release_handle(&self, handle: u16) {
-        if self.has(Command::ReleaseIntHandle) {
-            // `command()` says what went wrong; a reset releases the handle in the end.
-            let _ = self.command(
-                Command::ReleaseIntHandle,
-                INT_HANDLE_IMS | u32::from(handle),
-            );
+    /// Returns `handle` to the device, which then does not raise its slot any more.
+    pub(crate) fn release_handle(&self, handle: u16) -> Result {
+        if !self.has(Command::ReleaseIntHandle) {
+            return Ok(());
         }
+        let operand = INT_HANDLE_IMS | u32::from(handle);
+        self.command(Command::ReleaseIntHandle, operand).map(|_| ())
     }
 }
 
 /// Resets the device without its interrupts.
-fn reset(dev: &pci::Device<Bound>, regs: Registers<'_>, timeout: Delta) -> Result {
+fn reset(dev: &pci::Device, regs: Registers<'_>, timeout: Delta) -> Result {
     let idle = |what| {
         read_poll_timeout(
             || Ok(regs.read(CMDSTS)),
@@ -511,7 +507,7 @@ fn acknowledge_error<'a>(regs: impl Io<'a, Target = Region<END>, Backend = MmioB
 }
 
 /// Returns the result of a command that completed.
-fn check(dev: &pci::Device<Bound>, command: Command, status: CMDSTS) -> Result<u16> {
+fn check(dev: &pci::Device, command: Command, status: CMDSTS) -> Result<u16> {
     if status.into_raw() == u32::MAX {
         dev_err!(dev, "the device does not respond\n");
         return Err(EIO);

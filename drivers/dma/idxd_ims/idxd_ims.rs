@@ -11,7 +11,10 @@ use kernel::{
         Bound,
         Core, //
     },
-    held::Held,
+    held::{
+        Held,
+        Holder, //
+    },
     ims::Pasid,
     new_mutex,
     pci,
@@ -37,7 +40,7 @@ use crate::{
 
 /// What a device has been set up to do.
 struct Work<'a> {
-    lines: KVec<Option<Line<'a>>>,
+    lines: KVVec<Option<Line<'a>>>,
     queues: KVec<Queue>,
 }
 
@@ -53,26 +56,29 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn new(pdev: &'a pci::Device<Bound>, parameters: Parameters) -> Result<Pin<KBox<Self>>> {
-        let device = Device::new(pdev, parameters.timeout)?;
+    fn new(holder: &Holder<'_, 'a>, parameters: Parameters) -> Result<Pin<KBox<Self>>> {
+        let device = Device::new(holder, parameters.timeout)?;
         let state = KBox::pin_init(
             try_pin_init!(Self {
-                work <- new_mutex!(Work { lines: KVec::new(), queues: KVec::new() }),
+                work <- new_mutex!(Work { lines: KVVec::new(), queues: KVec::new() }),
                 device <- device,
                 pasid: parameters.pasid,
             }? Error),
             GFP_KERNEL,
         )?;
 
-        state.start(parameters)?;
+        state
+            .start(holder.device().as_ref(), parameters)
+            .inspect_err(|e| dev_err!(holder.device(), "cannot start the device: {e:?}\n"))?;
         Ok(state)
     }
 
     /// Enables the device and its work queues, each with an interrupt.
-    fn start(&self, parameters: Parameters) -> Result {
+    fn start(&self, dev: &kernel::device::Device<Bound>, parameters: Parameters) -> Result {
+        let most = self.device.caps.wqs;
         let wqs = match parameters.wqs {
-            0 => self.device.caps.wqs,
-            wqs => wqs.min(self.device.caps.wqs),
+            0 => most,
+            wqs => wqs.min(most),
         };
 
         self.device.configure(wqs, self.pasid)?;
@@ -81,28 +87,38 @@ impl<'a> State<'a> {
 
         let mut work = self.work.lock();
         for index in 0..wqs {
-            let queue = Queue::new(&self.device, index, self.pasid, parameters.timeout)?;
+            let queue = Queue::new(dev, &self.device, index, self.pasid, parameters.timeout)?;
             work.queues.push(queue, GFP_KERNEL)?;
         }
         dev_info!(
-            self.device.pci(),
-            "{wqs} work queues, {} message store slots\n",
+            dev,
+            "{wqs} of {most} work queues, {} message store slots\n",
             self.device.caps.slots
         );
         Ok(())
     }
 
-    /// Allocates `count` interrupts, all or none.
+    /// Allocates `count` interrupts, all or none. They get the lowest numbers that are free.
     fn alloc(&self, count: usize) -> Result {
+        let domain = self.device.domain;
         let mut work = self.work.lock();
-        let mut lines = KVec::with_capacity(count, GFP_KERNEL)?;
-        work.lines.reserve(count, GFP_KERNEL)?;
+        if count > domain.size() as usize - domain.used() {
+            return Err(ENOSPC);
+        }
 
+        let mut lines = KVVec::with_capacity(count, GFP_KERNEL)?;
+        work.lines.reserve(count, GFP_KERNEL)?;
         for _ in 0..count {
-            lines.push(Some(Line::alloc(&self.device, self.pasid)?), GFP_KERNEL)?;
+            interruptible()?;
+            lines.push(Line::alloc(&self.device, self.pasid)?, GFP_KERNEL)?;
+        }
+
+        let mut lines = lines.into_iter();
+        for entry in work.lines.iter_mut().filter(|entry| entry.is_none()) {
+            *entry = lines.next();
         }
         for line in lines {
-            work.lines.push(line, GFP_KERNEL)?;
+            work.lines.push(Some(line), GFP_KERNEL)?;
         }
         Ok(())
     }
@@ -118,6 +134,7 @@ impl<'a> State<'a> {
         let end = first.checked_add(count).ok_or(EINVAL)?;
 
         for entry in work.lines.get_mut(first..end).ok_or(ENOENT)? {
+            interruptible()?;
             let line = entry.take().ok_or(ENOENT)?;
             let (line, result) = operation(self, line);
             *entry = line;
@@ -137,10 +154,10 @@ impl<'a> State<'a> {
     }
 
     fn free(&self, line: Line<'a>) -> (Option<Line<'a>>, Result) {
-        if let Line::Requested { .. } = line {
-            drop(line.release(&self.device));
+        match line {
+            Line::Requested { .. } => (None, line.release(&self.device).1),
+            Line::Allocated(_) => (None, Ok(())),
         }
-        (None, Ok(()))
     }
 
     fn set_masked(&self, number: usize, masked: bool) -> Result {
@@ -152,7 +169,10 @@ impl<'a> State<'a> {
     /// Has work queue `wq` raise interrupt `number`, `count` times.
     fn noop(&self, wq: usize, number: usize, count: usize) -> Result {
         self.submit(wq, number, |queue, line| {
-            (0..count).try_for_each(|_| queue.noop(&self.device, line))
+            (0..count).try_for_each(|_| {
+                interruptible()?;
+                queue.noop(&self.device, line)
+            })
         })
     }
 
@@ -180,8 +200,27 @@ impl<'a> State<'a> {
 #[pinned_drop]
 impl PinnedDrop for State<'_> {
     fn drop(self: Pin<&mut Self>) {
-        self.device.quiesce();
+        let mut work = self.work.lock();
+
+        // Not every reset takes the handles back. What fails has been said.
+        for line in work.lines.iter_mut().filter_map(Option::take) {
+            if self.free(line).1.is_err() {
+                break;
+            }
+        }
+        if self.device.quiesce().is_err() {
+            dev_err!(self.device.pci(), "not reset: its memory stays allocated\n");
+            core::mem::forget(core::mem::take(&mut work.queues));
+        }
     }
+}
+
+/// Fails with [`EINTR`] if a signal asks to stop.
+fn interruptible() -> Result {
+    if kernel::current!().signal_pending() {
+        return Err(EINTR);
+    }
+    Ok(())
 }
 
 /// The module parameters, checked.
@@ -207,19 +246,15 @@ impl Parameters {
             );
             return Err(EINVAL);
         }
-        let pasid = module_parameters::pasid.value();
-        let pasid = match u32::try_from(pasid) {
-            Ok(value) => match Pasid::try_new(value) {
-                Some(pasid) => Some(pasid),
-                None => {
-                    dev_err!(pdev, "parameter pasid={pasid} does not have 20 bits\n");
+        let pasid = match module_parameters::pasid.value() {
+            -1 => None,
+            value => {
+                let pasid = u32::try_from(value).ok().and_then(Pasid::try_new);
+                if pasid.is_none() {
+                    dev_err!(pdev, "parameter pasid={value} is not within -1..=1048575\n");
                     return Err(EINVAL);
                 }
-            },
-            Err(_) if pasid == -1 => None,
-            Err(_) => {
-                dev_err!(pdev, "parameter pasid={pasid} is not within -1..=1048575\n");
-                return Err(EINVAL);
+                pasid
             }
         };
 
@@ -268,12 +303,13 @@ impl pci::Driver for Driver {
         let parameters = Parameters::get(pdev)?;
         let name = CString::try_from_fmt(fmt!("idxd_ims-{}", pdev.as_ref().name()))?;
 
-        pdev.enable_device_mem()?;
+        pdev.enable_device_mem()
+            .inspect_err(|e| dev_err!(pdev, "cannot enable the device: {e:?}\n"))?;
         pdev.set_master();
         let state = Held::new(
             pdev,
             &name,
-            |pdev| State::new(pdev, parameters),
+            |holder| State::new(holder, parameters),
             debugfs::files,
         )?;
         Ok(Data { _state: state })

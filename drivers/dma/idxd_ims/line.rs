@@ -107,8 +107,8 @@ impl<'a> Line<'a> {
         match self {
             Self::Allocated(_) => (self, Err(EINVAL)),
             Self::Requested { interrupt, handle } => {
-                device.release_handle(handle);
-                (Self::Allocated(interrupt.release()), Ok(()))
+                let result = device.release_handle(handle);
+                (Self::Allocated(interrupt.release()), result)
             }
         }
     }

@@ -8,6 +8,10 @@ use crate::{
     regs::*, //
 };
 use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
     dma::Coherent,
     ims::Pasid,
     io::{
@@ -33,6 +37,8 @@ pub(crate) struct Queue {
     memory: Coherent<[u64]>,
     timeout: Delta,
     pub(crate) submitted: u64,
+    /// A descriptor never completed, and may still.
+    stuck: bool,
 }
 
 impl Queue {
@@ -41,12 +47,13 @@ impl Queue {
 
     /// Enables work queue `index`.
     pub(crate) fn new(
+        dev: &device::Device<Bound>,
         device: &Device<'_>,
         index: u32,
         pasid: Option<Pasid>,
         timeout: Delta,
     ) -> Result<Self> {
-        let memory = Coherent::zeroed_slice(device.pci().as_ref(), WORDS, GFP_KERNEL)?;
+        let memory = Coherent::zeroed_slice(dev, WORDS, GFP_KERNEL)?;
 
         device.enable_wq(index)?;
         Ok(Self {
@@ -55,6 +62,7 @@ impl Queue {
             memory,
             timeout,
             submitted: 0,
+            stuck: false,
         })
     }
 
@@ -67,6 +75,9 @@ impl Queue {
     pub(crate) fn copy(&mut self, device: &Device<'_>, line: &Line<'_>, bytes: usize) -> Result {
         if bytes == 0 || bytes > Self::MAX_COPY {
             return Err(EINVAL);
+        }
+        if self.stuck {
+            return Err(ETIMEDOUT);
         }
 
         let words = bytes.div_ceil(8);
@@ -139,6 +150,10 @@ impl Queue {
         ];
         let portal = self.index as usize * PORTALS_PER_WQ + PORTAL_IMS;
 
+        if self.stuck {
+            return Err(ETIMEDOUT);
+        }
+
         let handled = line.handled();
         io_write!(self.memory, [try: COMPLETION], 0);
         device.portals.write512(portal * PORTAL_SIZE, &descriptor)?;
@@ -151,7 +166,10 @@ impl Queue {
             Delta::from_micros(20),
             self.timeout,
         )
-        .inspect_err(|_| dev_err!(device.pci(), "operation {opcode:#x} does not complete\n"))?;
+        .inspect_err(|_| {
+            self.stuck = true;
+            dev_err!(device.pci(), "operation {opcode:#x} does not complete\n");
+        })?;
         if status != COMPLETION_SUCCESS {
             dev_err!(
                 device.pci(),

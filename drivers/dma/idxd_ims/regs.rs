@@ -49,6 +49,7 @@ register! {
     /// Group capabilities.
     pub(crate) GRPCAP(u64) @ 0x30 {
         7:0 num_groups;
+        15:8 total_rdbufs;
     }
 
     /// Engine capabilities.
@@ -153,6 +154,15 @@ bitfield! {
     pub(crate) struct WqLimits(u32) {
         4:0 max_xfer_shift;
         8:5 max_batch_shift;
+    }
+}
+
+bitfield! {
+    /// GRPCFG flags.
+    pub(crate) struct GroupFlags(u64) {
+        2:0 tc_a;
+        5:3 tc_b;
+        27:20 rdbufs_allowed;
     }
 }
 

@@ -5,8 +5,7 @@
 use super::Store;
 use crate::{
     bindings,
-    device::Bound,
-    held,
+    held::Holder,
     io::{
         Io,
         IoBase,
@@ -40,19 +39,21 @@ impl<const SIZE: usize> Clone for Window<'_, SIZE> {
 }
 
 impl<'a, const SIZE: usize> Window<'a, SIZE> {
-    /// Maps BAR number `bar` of `pdev`, which must have `SIZE` bytes at least.
+    /// Has the device of `holder` hold a mapping of its BAR number `bar`, of `SIZE` bytes at least.
     ///
     /// # Errors
     ///
     /// Those of [`pci::Device::iomap_region_sized`].
-    pub fn new(pdev: &'a pci::Device<Bound>, bar: u32, name: &'static CStr) -> Result<Self> {
-        let bar = pdev.iomap_region_sized::<SIZE>(bar, name)?;
+    pub fn new(holder: &Holder<'_, 'a>, bar: u32, name: &'static CStr) -> Result<Self> {
+        let bar = holder.device().iomap_region_sized::<SIZE>(bar, name)?;
         let devres = Arc::new(bar.into_devres()?, GFP_KERNEL)?;
 
         // SAFETY: The value borrows nothing.
-        let devres = unsafe { held::until_unbind(pdev.as_ref(), devres)? };
+        let devres = unsafe { holder.hold(devres)? };
+        // SAFETY: The BAR is older than what is built with `holder`, and so is revoked later.
+        let dev = unsafe { holder.bound() };
         Ok(Self {
-            bar: devres.access(pdev.as_ref())?,
+            bar: devres.access(dev)?,
             devres,
         })
     }
@@ -122,6 +123,8 @@ impl<'a, S> MmioArray<'a, S> {
         offset: usize,
         slots: u32,
     ) -> Result<Self> {
+        const { assert!(size_of::<S>() > 0) };
+
         if slots == 0 || slots > 1 << 16 {
             return Err(EINVAL);
         }

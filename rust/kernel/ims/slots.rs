@@ -69,6 +69,9 @@ impl Allocator {
     pub fn reserve(&self) -> Result<Reservation<'_>> {
         let mut state = self.state.lock();
         let hint = state.hint;
+        if hint == state.map.len() {
+            return Err(ENOSPC);
+        }
         let index = state.map.next_zero_bit(hint).ok_or(ENOSPC)?;
 
         state.map.set_bit(index);
@@ -80,6 +83,25 @@ impl Allocator {
             slots: self,
             index: index as u16,
         })
+    }
+
+    /// Takes slot `index` out of use, if it is free. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if there is no such slot.
+    pub fn retire(&self, index: u16) -> Result {
+        let mut state = self.state.lock();
+        let index = usize::from(index);
+        if index >= state.map.len() {
+            return Err(EINVAL);
+        }
+
+        if state.map.next_zero_bit(index) == Some(index) {
+            state.map.set_bit(index);
+            state.used += 1;
+        }
+        Ok(())
     }
 
     /// Returns how many slots are reserved. May sleep.
@@ -187,6 +209,21 @@ mod tests {
         core::mem::forget(slots.reserve()?);
         assert_eq!(slots.used(), 1);
         assert_eq!(slots.reserve()?.index(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn retired_slot_is_skipped() -> Result {
+        let slots = Arc::pin_init(Allocator::new(3), GFP_KERNEL)?;
+
+        slots.retire(1)?;
+        slots.retire(1)?;
+        assert_eq!(slots.retire(3), Err(EINVAL));
+        assert_eq!(slots.used(), 1);
+        let first = slots.reserve()?;
+        let last = slots.reserve()?;
+        assert_eq!((first.index(), last.index()), (0, 2));
+        assert_eq!(slots.reserve().err(), Some(ENOSPC));
         Ok(())
     }
 
