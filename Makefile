@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The front of the bench: `make help`. A kernel build that is pointed here (make -C <kernel> M=<here>)
+# reads the Kbuild file beside this one instead.
+
+TARGETS := run check build boot guest shell lint clean clean-cache
+OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V ONLY MACHINE MODEL APPEND CMD XDG_CACHE_HOME
+
+# A misspelt option would be ignored without a word.
+given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+unknown := $(filter-out $(OPTIONS),$(given))
+ifneq ($(unknown),)
+$(error unknown option: $(unknown); make help lists them)
+endif
+
+export $(OPTIONS)
+
+help:
+	@sed -n 's/^#: \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
+
+$(TARGETS):
+	@exec tools/testing/ims/ims $@
+
+.PHONY: help $(TARGETS)
+.NOTPARALLEL:
+
+#: Targets
+#:   run          set up, build, boot a guest with the device, and show interrupts from its message store
+#:   check        every test, as TAP; the last line is "N passed, N failed, N skipped"
+#:   build        what run and check build: kernel, module, selftests, device model (into out/)
+#:   boot         a guest with a shell on this terminal (leave with exit, or Ctrl-A X)
+#:   guest        one command in a guest: make guest CMD='cat /proc/interrupts'
+#:   shell        a shell in the build root
+#:   lint         only the style and static checks of `check`
+#:   clean        remove this clone's out/
+#:   clean-cache  remove what all clones share: build root, kernel source, build trees, crates
+#:   help         this
+#:
+#: Options (make TARGET OPTION=value)
+#:   KERNEL_SRC=DIR         use this kernel tree (of the pinned series) in place of Debian's; it is only read
+#:   TOOLCHAIN=root|host    tools of the bootstrapped build root (default), or the machine's own
+#:   ACCEL=tcg|kvm          QEMU's accelerator; default: kvm where the CPU has it and /dev/kvm is usable
+#:   CPUS=N                 virtual CPUs of a guest, 1 to 16 (default 2)
+#:   V=1                    show what the steps print as well as logging it
+#:   ONLY=GLOB              check: only the stages so named (lint model kunit e2e refusal referee)
+#:   MACHINE=KIND           boot, guest: vtd, vtd-x2apic (default), amdvi or noremap
+#:   MODEL='OPTIONS'        boot, guest: options of the device model (out/dsa-model --help)
+#:   APPEND='ARGS'          boot, guest: more words for the kernel's command line
+#:   CMD='COMMAND'          guest: what to run, in out/ as the guest sees it
+#:   XDG_CACHE_HOME=DIR     the cache is DIR/rust-ims (default: ~/.cache/rust-ims)
+#:
+#: Logs are in out/log.

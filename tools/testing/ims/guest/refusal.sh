@@ -1,0 +1,47 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# TAP: devices that the driver has to decline. Each argument is "SLOT ERROR PATTERN": the device in
+# that PCI slot must stay unbound, with this error and one line in the log that matches the pattern.
+module=modules/idxd_ims.ko
+n=0 failed=0
+
+report()
+{
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $n $2"
+	else
+		failed=1
+		log | sed 's/^/# /'
+		echo "not ok $n $2"
+	fi
+}
+
+log()
+{
+	dmesg | grep "idxd_ims 0000:00:$slot.0: "
+}
+
+unbound()
+{
+	[ -e "$1" ] && [ ! -e "$1/driver" ]
+}
+
+echo "KTAP version 1"
+echo "1..$(($# * 3 + 2))"
+slot=
+insmod $module
+report $? "the module loads"
+for device; do
+	slot=${device%% *} rest=${device#* }
+	error=${rest%% *} pattern=${rest#* }
+	unbound "/sys/bus/pci/devices/0000:00:$slot.0"
+	report $? "$slot: stays unbound"
+	test "$(log | grep -c "$pattern")" = 1
+	report $? "$slot: the log says once: $pattern"
+	log | grep -q "failed with error $error\$"
+	report $? "$slot: error $error"
+done
+rmmod idxd_ims
+report $? "the module unloads"
+exit $failed

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0
+"""make check: the stages in order, KTAP as it goes, and one line that sums up."""
+
+import concurrent.futures
+import fnmatch
+import re
+import time
+
+from . import boot, paths, procs, say, stages, tap
+from .tap import FAIL, OK, SKIP, Result, failed
+
+# Two guests at a time on two cores: most of a boot is waiting, and every test has its own deadline.
+AT_A_TIME = 2
+
+KSFT_SKIP = 4
+
+
+def main(only=None):
+    chosen = [stage for stage in stages.STAGES if fnmatch.fnmatch(stage.name, only or paths.ONLY)]
+    if not chosen:
+        names = " ".join(stage.name for stage in stages.STAGES)
+        raise say.Failure(f"ONLY={paths.ONLY}: no stage is so named; there are {names}")
+    print(f"KTAP version 1\n1..{len(chosen)}", flush=True)
+    results = []
+    with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+        guests = Guests(pool, [stage for stage in chosen if stage.boots])
+        try:
+            for number, stage in enumerate(chosen, 1):
+                results.append(run_stage(stage, number, guests))
+        except BaseException:
+            procs.stop_all()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    leaves = [leaf.status for result in results for leaf in result.leaves()]
+    passed, bad, skipped = (leaves.count(status) for status in (OK, FAIL, SKIP))
+    if bad:
+        print("# failed:")
+        for result in results:
+            list_failed(result, "")
+    print(f"{passed} passed, {bad} failed, {skipped} skipped", flush=True)
+    return 0 if passed and not bad else 1
+
+
+class Guests:
+    """All guests of all stages, started together once the first stage wants its own."""
+
+    def __init__(self, pool, with_boots):
+        self.pool = pool
+        self.with_boots = with_boots
+        self.pending = None
+
+    def of(self, stage):
+        if self.pending is None:
+            self.pending = {
+                each.name: [self.pool.submit(boot.run, one) for one in each.boots()]
+                for each in self.with_boots
+            }
+        return self.pending[stage.name]
+
+
+def list_failed(result, above):
+    if result.status == FAIL:
+        name = f"{above}{result.name}"
+        if not result.parts:
+            print(f"#   {name}")
+        for part in result.parts:
+            list_failed(part, f"{name}: ")
+
+
+def run_stage(stage, number, guests):
+    start = time.monotonic()
+    print(f"# {stage.name}", flush=True)
+    print("    KTAP version 1", flush=True)
+    whole = Result(stage.name)
+    for part in parts(stage, guests):
+        whole.parts.append(part)
+        tap.emit(part, len(whole.parts), depth=1)
+    print(f"    1..{len(whole.parts)}")
+    if not whole.parts:
+        whole.status = SKIP  # nothing to test in this clone yet
+    whole.settle()
+    print(f"# {stage.name}: {time.monotonic() - start:.1f} s")
+    tap.emit(whole, number, with_parts=False)
+    return whole
+
+
+def parts(stage, guests):
+    """The stage's results as they come; a fault of the bench itself is a failed test with a name."""
+    try:
+        if stage.results:
+            yield from stage.results()
+            return
+        for future in guests.of(stage):
+            yield judge(stage, future.result())
+    except Exception as error:  # pylint: disable=broad-exception-caught
+        yield failed(f"{stage.name} runs to its end", f"{type(error).__name__}: {error}")
+
+
+def judge(stage, outcome):
+    """A guest's outcome as a Result: what its commands reported, and that nothing else went wrong."""
+    whole = Result(outcome.boot.name)
+    if stage.kunit:
+        whole.parts += kunit_results(outcome.console)
+        whole.parts += [failed(one.text, *one.lines) for one in outcome.commands if one.status]
+    else:
+        for text in outcome.boot.run:
+            whole.parts.append(command_result(text, outcome))
+    sound = Result("guest ran to its end, clean log")
+    if outcome.problems:
+        sound = failed(sound.name, *outcome.problems, f"log: {outcome.log}")
+    whole.parts.append(sound)
+    whole.notes.append(f"{outcome.boot.name}: {outcome.seconds:.1f} s")
+    return whole.settle()
+
+
+def command_result(text, outcome):
+    """A program's KTAP as a Result, with what its end and its exit status add to that."""
+    known = re.search(r"(?:\./|guest/)([\w.-]+)", text)
+    name = known[1] if known else text
+    command = next((one for one in outcome.commands if one.text == text), None)
+    if command is None:
+        return failed(name, "not reached")
+    if command.status == KSFT_SKIP and not any("ok " in line for line in command.lines):
+        return Result(name, SKIP, command.lines[-3:])
+    result = tap.parse(command.lines, name)
+    if command.status is None:
+        result.parts.append(failed("runs to its end", *command.lines[-10:]))
+    elif command.status and result.status != FAIL and (result.status, command.status) != (SKIP, KSFT_SKIP):
+        result.parts.append(failed("exit status", f"{command.status}", *command.lines[-10:]))
+    return result.settle()
+
+
+def kunit_results(console):
+    whole = tap.parse(console, "kunit")
+    for suite in whole.parts:
+        suite.parts = [
+            test for test in suite.parts if test.status == FAIL or stages.is_our_kunit(suite.name, test.name)
+        ]
+    ours = [suite for suite in whole.parts if suite.parts or suite.status == FAIL]
+    return ours or [failed("KUnit suites of ours run", "none in the kernel's log")]

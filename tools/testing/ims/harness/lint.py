@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Style and static checks over what this repo holds."""
+
+import json
+import os
+import shutil
+import subprocess
+
+from . import crate, paths, sync, tree
+from .tap import FAIL, SKIP, Result, failed
+
+# Not for us: MAINTAINERS is the lead series' matter, and files are new by nature here.
+CHECKPATCH = ["--strict", "--no-summary", "--terse", "--show-types", "--ignore", "FILE_PATH_CHANGES"]
+
+
+def repo_files():
+    tops = [*tree.OVERLAY, "tools/testing/ims", ".ci", "patches"]
+    for top in tops:
+        for name in sync.walk(paths.REPO / top):
+            yield paths.REPO / top / name
+
+
+def call(name, command, env=None, **options):
+    done = subprocess.run(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+        env={**(env or os.environ), "TERM": "dumb"},
+        **options,
+    )
+    if done.returncode:
+        return failed(name, *done.stdout.splitlines()[-40:])
+    return Result(name)
+
+
+def is_shell(path):
+    if path.suffix == ".sh":
+        return True
+    with open(path, "rb") as file:
+        first = file.readline(80)
+    return first.startswith(b"#!") and (b"bash" in first or first.rstrip().endswith(b"/sh"))
+
+
+def shellcheck():
+    scripts = [path for path in repo_files() if is_shell(path)]
+    return call("shellcheck", ["shellcheck", "-x", *scripts], cwd=paths.REPO)
+
+
+def rustfmt(source):
+    files = [path for path in repo_files() if path.suffix == ".rs"]
+    of_crate = [path for path in files if crate.MODEL in path.parents]
+    of_kernel = [path for path in files if path not in of_crate]
+    # Settings must be named: rustfmt looks for them beside a file, and the kernel's are elsewhere.
+    yield rustfmt_all("rustfmt, kernel code", of_kernel, source / ".rustfmt.toml")
+    yield rustfmt_all("rustfmt, device model", of_crate, crate.MODEL / "Cargo.toml")
+
+
+def rustfmt_all(name, files, settings):
+    """File by file on stdin, for a named file drags in the modules that it declares."""
+    config = ["--config-path", settings] if settings.name == ".rustfmt.toml" else []
+    notes = []
+    for path in files:
+        with open(path, "rb") as file:
+            done = call(name, ["rustfmt", "--check", "--edition", "2021", *config], stdin=file)
+        if done.status == FAIL:
+            notes += [str(path.relative_to(paths.REPO)), *done.notes]
+    if not files:
+        return Result(name, SKIP)
+    return failed(name, *notes[:60]) if notes else Result(name)
+
+
+def checkpatch(source):
+    """One test a file: new files as files, patches as patches."""
+    tool = source / "scripts/checkpatch.pl"
+    for path in repo_files():
+        name = f"checkpatch {path.relative_to(paths.REPO)}"
+        if path.suffix == ".patch":
+            yield call(name, [tool, "--root", source, *CHECKPATCH, path], cwd=source)
+        elif path.suffix in (".c", ".h", ".rs", ".rst", ".S") or path.name in ("Kconfig", "Makefile", "Kbuild"):
+            if crate.MODEL not in path.parents:
+                yield call(name, [tool, "--root", source, *CHECKPATCH, "-f", path], cwd=source)
+
+
+def kernel_warnings():
+    """rustc's, clippy's and clang's, from the builds that compiled what now stands in out/."""
+    noted = paths.OUT / "warnings.json"
+    found = json.loads(noted.read_text()) if noted.exists() else {}
+    if not found:
+        return Result("kernel build without warnings in our files")
+    lines = [line for text in found.values() for line in text.splitlines()]
+    return failed("kernel build without warnings in our files", *lines[:60])
+
+
+def clippy():
+    name = "clippy, device model"
+    with crate.locked():
+        crate.lay()
+        command = ["cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"]
+        return call(name, command, cwd=crate.SOURCE, env=crate.environment())
+
+
+def run():
+    source = tree.Tree().source
+    yield shellcheck() if shutil.which("shellcheck") else Result("shellcheck", SKIP)
+    yield from rustfmt(source)
+    results = list(checkpatch(source))
+    bad = [result for result in results if result.status == FAIL]
+    yield from bad
+    if not bad:
+        yield Result(f"checkpatch --strict, {len(results)} files and patches")
+    yield kernel_warnings()
+    yield clippy()

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The machines that guests run on: one interrupt-remapping situation each."""
+
+import json
+
+from . import paths
+
+# kind: (QEMU's arguments, the kernel's arguments)
+KINDS = {
+    "vtd": (
+        ["-device", "intel-iommu,intremap=on,eim=off,caching-mode=off"],
+        "intel_iommu=off intremap=on nox2apic",
+    ),
+    "vtd-x2apic": (
+        ["-device", "intel-iommu,intremap=on,eim=on,caching-mode=off"],
+        "intel_iommu=off intremap=on",
+    ),
+    "amdvi": (["-device", "amd-iommu,intremap=on"], "iommu=pt"),
+    "noremap": ([], ""),
+}
+
+
+def qemu(kind, cpu="max", extra=()):
+    """The machine without consoles, kernel and shares."""
+    if paths.ACCEL == "kvm" and cpu == "max":
+        cpu = "host"
+    return [
+        *("qemu-system-x86_64", "-machine", "q35,kernel-irqchip=split", "-accel", paths.ACCEL),
+        *("-cpu", cpu, "-smp", str(paths.CPUS), "-m", "1G"),
+        *("-nodefaults", "-display", "none", "-no-reboot"),
+        *KINDS[kind][0],
+        *extra,
+    ]
+
+
+def shares():
+    """Two read-only 9p trees: the root, and the clone's out/ that the guest sees as /mnt."""
+    words = []
+    for number, (tag, path) in enumerate((("/dev/root", paths.GUEST_ROOT), ("out", paths.OUT))):
+        fsdev = f"local,id=fs{number},path={path},security_model=none,readonly=on,multidevs=remap"
+        words += ["-fsdev", fsdev, "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag={tag}"]
+    return words
+
+
+# PCI slot of the first device model; further ones follow.
+FIRST_SLOT = 0x08
+
+# AMD-Vi is peculiar twice. Linux only remaps if 00:14.0 is what it is on real boards, an SMBus or an ISA
+# bridge; and QEMU takes a message that a vfio-user device writes as coming from 00:14.0, wherever the
+# device is. So the model sits there, with an SMBus controller's class.
+AMD_SLOT = 0x14
+SMBUS = 0x0C0500
+
+
+def placed(kind, number):
+    """Where the device model of this number sits, as fields of QEMU's device."""
+    if kind == "amdvi" and number == 0:
+        return {"addr": f"{AMD_SLOT:#x}", "x-pci-class-code": SMBUS}
+    return {"addr": f"{FIRST_SLOT + number:#x}"}
+
+
+def model_device(socket, **fields):
+    address = {"type": "unix", "path": str(socket)}
+    return ["-device", json.dumps({"driver": "vfio-user-pci", "socket": address, **fields})]
+
+
+def kernel(kind, append):
+    p9 = "trans=virtio,version=9p2000.L,cache=loose,msize=262144"
+    init = f"busybox mount -t 9p -o ro,{p9} out /mnt; exec /bin/sh /mnt/guest/init"
+    line = (
+        f"console=ttyS0 loglevel=7 root=/dev/root rootfstype=9p rootflags={p9} ro panic=-1 oops=panic "
+        f'{KINDS[kind][1]} {append} ims.machine={kind} init=/bin/sh -- -c "{init}"'
+    )
+    return ["-kernel", str(paths.OUT / "bzImage"), "-append", line]

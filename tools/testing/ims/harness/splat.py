@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Lines of a kernel log that fail a run, wherever they turn up."""
+
+import re
+
+SPLATS = re.compile(
+    r"""
+    \bWARNING: | \bBUG: | \bOops\b | Kernel\ panic | Call\ Trace: | \bKASAN: | \bUBSAN: | \bKFENCE: | \bKCSAN:
+    | general\ protection\ fault | unable\ to\ handle | invalid\ opcode | refcount_t:
+    | possible\ (circular|recursive|irq\ lock)\ | inconsistent\ lock\ state | suspicious\ RCU\ usage
+    | Invalid\ wait\ context | bad\ unlock\ balance | held\ lock\ freed | sleeping\ function\ called
+    | ODEBUG: | DEBUG_LOCKS_WARN_ON | list_(add|del)\ corruption
+    | No\ irq\ handler\ for\ vector | nobody\ cared | Disabling\ IRQ | do_IRQ:
+    | INTR-REMAP.*(fault|Fault) | DRHD:\ handling\ fault | AMD-Vi:\ Event\ logged | IO_PAGE_FAULT
+    | blocked\ for\ more\ than | (rcu|RCU).*(detected\ stall|self-detected|detected.*stalls)
+    | soft\ lockup | hard\ LOCKUP | kmemleak:\ \d+\ new | Unknown\ symbol | disagrees\ about\ version
+    | rust_kernel:\ panicked | unregister_netdevice: | ----\[\ cut\ here
+    """,
+    re.X,
+)
+
+
+def find(lines, allow=()):
+    """The offending lines, without those that a test says it provokes."""
+    allowed = [re.compile(pattern) for pattern in allow]
+    return [line for line in lines if SPLATS.search(line) and not any(a.search(line) for a in allowed)]
