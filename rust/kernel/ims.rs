@@ -215,8 +215,8 @@ pub trait Chip: Send + Sync + 'static {
     /// Unmasks `slot`: a latched interrupt is sent once, and no longer latched.
     fn unmask(store: &Self::Store<'_>, slot: Slot);
 
-    /// Reads the state of `slot` from the device, after all earlier writes have reached it. There is
-    /// none if the device does not respond.
+    /// Reads the state of `slot` from the device, after all earlier writes have reached it. There
+    /// is none if the device does not respond.
     fn state(store: &Self::Store<'_>, slot: Slot) -> Option<State>;
 
     /// Stores `message` in `slot`, which is masked. The default message means none.
@@ -272,7 +272,8 @@ impl<C: Chip> Clone for Domain<'_, C> {
 }
 
 impl<'a, C: Chip> Domain<'a, C> {
-    /// Has the device of `holder` hold a domain on `store`, with all slots masked and clean. Sleeps.
+    /// Has the device of `holder` hold a domain on `store`, with all slots masked and clean.
+    /// Sleeps.
     ///
     /// # Errors
     ///
@@ -425,8 +426,8 @@ unsafe fn erase<C: Chip>(store: C::Store<'_>) -> C::Store<'static> {
     unsafe { core::mem::transmute_copy(&*store) }
 }
 
-/// Returns the offset of the designated vendor-specific extended capability (DVSEC) `id` of `vendor`
-/// in the configuration space of `pdev`.
+/// Returns the offset of the designated vendor-specific extended capability (DVSEC) `id` of
+/// `vendor` in the configuration space of `pdev`.
 #[inline(never)]
 pub fn find_dvsec(pdev: &pci::Device<Bound>, vendor: u16, id: u16) -> Option<u16> {
     let dev = pdev.as_ref().as_raw();

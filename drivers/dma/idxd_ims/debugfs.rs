@@ -87,8 +87,8 @@ fn interrupts(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// - `noop WQ NUMBER [COUNT]`: submit no-operations that raise an interrupt.
 /// - `memmove WQ NUMBER BYTES`: copy and compare.
 ///
-/// Errors: [`EINVAL`] for anything else, [`EINTR`] for a signal, [`ENOENT`] for a number without interrupt or work queue,
-/// and those of the operation.
+/// Errors: [`EINVAL`] for anything else, [`EINTR`] for a signal, [`ENOENT`] for a number without
+/// interrupt or work queue, and those of the operation.
 fn control(held: &HeldState, reader: &mut UserSliceReader) -> Result {
     let mut text = [0u8; 64];
     let len = reader.len();

@@ -315,8 +315,8 @@ impl<'a> Device<'a> {
 
     /// Runs a command and returns its result.
     ///
-    /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on for every command, [`EIO`] if
-    /// the device refuses it or sends no interrupt.
+    /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on for every command, [`EIO`]
+    /// if the device refuses it or sends no interrupt.
     pub(crate) fn command(&self, command: Command, operand: u32) -> Result<u16> {
         let operand = Bounded::<u32, 20>::try_new(operand).ok_or(EINVAL)?;
         let done = &self.events.command_done;
@@ -363,7 +363,8 @@ impl<'a> Device<'a> {
             .is_some_and(|commands| commands & (1 << command as u32) != 0)
     }
 
-    /// Configures `wqs` dedicated work queues in one group with all engines, and enables the device.
+    /// Configures `wqs` dedicated work queues in one group with all engines, and enables the
+    /// device.
     pub(crate) fn configure(&self, wqs: u32, pasid: Option<Pasid>) -> Result {
         let caps = &self.caps;
         let entries = caps.wq_entries / wqs;

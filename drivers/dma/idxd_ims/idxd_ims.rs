@@ -333,7 +333,7 @@ kernel::module_pci_driver! {
         },
         pasid: i32 {
             default: -1,
-            description: "PASID of the work queues and their interrupts, 0 to 1048575; -1 for none (default)",
+            description: "PASID of work queues and interrupts, 0 to 1048575; -1 for none (default)",
         },
     },
 }

@@ -102,11 +102,16 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The opposite of [`Self::request`]: the handle first, so that the device is done with the slot.
+    /// The opposite of [`Self::request`]. The interrupt is masked before the handle goes back to
+    /// the device, and keeps its vector until then, for what is still on its way.
     pub(crate) fn release(self, device: &Device<'a>) -> (Self, Result) {
         match self {
             Self::Allocated(_) => (self, Err(EINVAL)),
-            Self::Requested { interrupt, handle } => {
+            Self::Requested {
+                mut interrupt,
+                handle,
+            } => {
+                interrupt.mask();
                 let result = device.release_handle(handle);
                 (Self::Allocated(interrupt.release()), result)
             }
