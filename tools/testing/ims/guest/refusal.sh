@@ -28,7 +28,7 @@ unbound()
 }
 
 echo "KTAP version 1"
-echo "1..$(($# * 3 + 2))"
+echo "1..$(($# * 3 + 4))"
 slot=
 insmod $module
 report $? "the module loads"
@@ -42,6 +42,10 @@ for device; do
 	log | grep -q "failed with error $error\$"
 	report $? "$slot: error $error"
 done
+! ls -d /sys/kernel/debug/idxd_ims-* /sys/kernel/debug/irq/domains/*IDXD* 2> /dev/null
+report $? "no debugfs directory, no domain"
+! grep idxd /proc/interrupts
+report $? "no interrupt"
 rmmod idxd_ims
 report $? "the module unloads"
 exit $failed

@@ -33,7 +33,7 @@ def stop(*_):
 
 
 def main():
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     try:
         return COMMANDS[sys.argv[1]]() or 0

@@ -203,8 +203,6 @@ class Guest:
             return
         elif source == "guest" and commands:
             commands[-1].lines.append(line)
-        elif source == "qemu" and "failed to remap" in line:
-            self.problem(f"QEMU: {line}")
         self.on_line(source, line)
 
     def judge(self):

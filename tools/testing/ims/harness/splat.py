@@ -10,7 +10,7 @@ SPLATS = re.compile(
     | possible\ (circular|recursive|irq\ lock)\ | inconsistent\ lock\ state | suspicious\ RCU\ usage
     | Invalid\ wait\ context | bad\ unlock\ balance | held\ lock\ freed | sleeping\ function\ called
     | ODEBUG: | DEBUG_LOCKS_WARN_ON | list_(add|del)\ corruption
-    | No\ irq\ handler\ for\ vector | nobody\ cared | Disabling\ IRQ | do_IRQ:
+    | No\ irq\ handler\ for | unexpected\ IRQ\ trap | nobody\ cared | Disabling\ IRQ | do_IRQ:
     | INTR-REMAP.*(fault|Fault) | DRHD:\ handling\ fault | AMD-Vi:\ Event\ logged | IO_PAGE_FAULT
     | blocked\ for\ more\ than | (rcu|RCU).*(detected\ stall|self-detected|detected.*stalls)
     | soft\ lockup | hard\ LOCKUP | kmemleak:\ \d+\ new | Unknown\ symbol | disagrees\ about\ version

@@ -89,10 +89,10 @@ descriptors_use_ims()
 	msix=$(count "$(msix_virq)") ims=$(ims_count)
 	for command in "noop 0 0" "memmove 0 0 64" "noop 0 0"; do
 		ims=$((ims + 1))
-		control "$command" && wait_for ims_count_is $ims || return 1
+		control "$command" && wait_for ims_count_is "$ims" || return 1
 	done
 	sleep 0.1
-	[ "$(count "$(msix_virq)")" = "$msix" ] && ims_count_is $ims
+	[ "$(count "$(msix_virq)")" = "$msix" ] && ims_count_is "$ims"
 }
 
 # A command's completion comes by vector 0, and not by the message store.
