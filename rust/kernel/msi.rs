@@ -768,10 +768,9 @@ unsafe fn register<'a, H: irq::Handler + 'static>(
     // SAFETY: If the result is leaked, so is its memory: the handler owns what it uses and stays
     // valid. Its code stays too: a module goes away only after its devices are unbound, when the
     // interrupt has been freed.
-    KBox::pin_init(
-        unsafe { irq::Registration::new(request, flags, name, handler) },
-        GFP_KERNEL,
-    )
+    let registration = unsafe { irq::Registration::new(request, flags, name, handler) };
+
+    KBox::pin_init(registration, GFP_KERNEL)
 }
 
 impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {

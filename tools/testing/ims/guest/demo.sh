@@ -38,7 +38,6 @@ show lspci -nn -d 8086:0b25
 title 'Load the driver'
 show insmod $module
 debug=$(echo /sys/kernel/debug/idxd_ims-*)
-dmesg | grep 'idxd_ims ' | tail -n 1
 
 title 'Its irq domain, as the kernel reports it'
 domain=$(echo /sys/kernel/debug/irq/domains/*IDXD-IMS*)

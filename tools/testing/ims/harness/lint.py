@@ -3,13 +3,14 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
 from . import crate, paths, sync, tree
 from .tap import FAIL, SKIP, Result, failed
 
-# Not for us: MAINTAINERS is the lead series' matter, and files are new by nature here.
+# Every file here is new; MAINTAINERS gets its entry with the series.
 CHECKPATCH = ["--strict", "--no-summary", "--terse", "--show-types", "--ignore", "FILE_PATH_CHANGES"]
 
 
@@ -84,6 +85,28 @@ def checkpatch(source):
                 yield call(name, [tool, "--root", source, *CHECKPATCH, "-f", path], cwd=source)
 
 
+def readme_example():
+    """The driver in the README is the example that is built and tested."""
+    name = "README's driver is the tested example"
+    tested = (paths.REPO / "rust/kernel/ims.rs").read_text()
+    tested = {line.removeprefix("//!").strip() for line in tested.splitlines()}
+    blocks = re.findall(r"^```rust\n(.*?)^```", (paths.REPO / "README.md").read_text(), re.M | re.S)
+    other = [line for block in blocks for line in block.splitlines() if line.strip() not in tested]
+    if other or not blocks:
+        return failed(name, *(other or ["no example"]))
+    return Result(name)
+
+
+def no_unsafe():
+    """Only the kernel crate has unsafe code."""
+    name = "no unsafe in drivers"
+    code = re.compile(r"\bunsafe\s*(\{|impl|fn|extern)")
+    files = [path.relative_to(paths.REPO) for path in repo_files() if path.suffix == ".rs"]
+    files = [path for path in files if path.parts[0] != "rust"]
+    found = [str(path) for path in files if code.search((paths.REPO / path).read_text())]
+    return failed(name, *found) if found or not files else Result(name)
+
+
 def kernel_warnings():
     """rustc's, clippy's and clang's, from the builds that compiled what now stands in out/."""
     noted = paths.OUT / "warnings.json"
@@ -111,5 +134,7 @@ def run():
     yield from bad
     if not bad:
         yield Result(f"checkpatch --strict, {len(results)} files and patches")
+    yield readme_example()
+    yield no_unsafe()
     yield kernel_warnings()
     yield clippy()
