@@ -692,6 +692,17 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     }
 }
 
+/// Waits until no CPU is still on its way to the handler of an interrupt that was released before:
+/// it may have looked up the interrupt just when the vector was taken from it. Sleeps.
+///
+/// Whoever frees interrupts that their device raised until now calls this in between.
+#[inline(never)]
+pub fn synchronize() {
+    // SAFETY: Safe to call where sleeping is. Interrupts are off from the vector's look-up to the
+    // end of the handler, which holds up the grace period.
+    unsafe { bindings::synchronize_rcu() };
+}
+
 /// The MSI-X vectors of a device, beside its message store.
 ///
 /// # Invariants

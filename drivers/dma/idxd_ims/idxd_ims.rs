@@ -16,6 +16,7 @@ use kernel::{
         Holder, //
     },
     ims::Pasid,
+    msi,
     new_mutex,
     pci,
     prelude::*,
@@ -203,8 +204,14 @@ impl PinnedDrop for State<'_> {
         let mut work = self.work.lock();
 
         // Not every reset takes the handles back. What fails has been said.
-        for line in work.lines.iter_mut().filter_map(Option::take) {
-            if self.free(line).1.is_err() {
+        for entry in work.lines.iter_mut() {
+            let is_requested = |line: &mut Line<'_>| matches!(line, Line::Requested { .. });
+            let Some(line) = entry.take_if(is_requested) else {
+                continue;
+            };
+            let (line, result) = line.release(&self.device);
+            *entry = Some(line);
+            if result.is_err() {
                 break;
             }
         }
@@ -212,6 +219,8 @@ impl PinnedDrop for State<'_> {
             dev_err!(self.device.pci(), "not reset: its memory stays allocated\n");
             core::mem::forget(core::mem::take(&mut work.queues));
         }
+        // The slots are freed with the lines, when nothing can raise or handle them any more.
+        msi::synchronize();
     }
 }
 
