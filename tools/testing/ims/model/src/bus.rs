@@ -2,6 +2,8 @@
 
 //! What a PCI device can do to the rest of the machine.
 
+use std::sync::mpsc::{self, Receiver, Sender};
+
 use thiserror::Error;
 
 /// A transfer that the root complex refused, or that had nobody to answer.
@@ -25,6 +27,41 @@ pub trait Bus: Send + Sync {
 
     /// Raises MSI-X vector `vector`.
     fn signal(&self, vector: u16);
+}
+
+/// What the machine answers: the data of a read, nothing for a write.
+pub type Answer = Result<Vec<u8>, DmaError>;
+
+/// An answer that may still be on its way.
+pub struct Pending(Receiver<Answer>);
+
+impl Pending {
+    /// A pending answer, and where to deliver it.
+    pub fn channel() -> (Sender<Answer>, Self) {
+        let (sender, receiver) = mpsc::channel();
+        (sender, Self(receiver))
+    }
+
+    /// An answer that is there.
+    pub fn known(answer: Answer) -> Self {
+        let (sender, pending) = Self::channel();
+        // The other end is right here.
+        let _ = sender.send(answer);
+        pending
+    }
+
+    /// Waits; an answer that will never come is an error.
+    pub fn wait(self) -> Answer {
+        self.0.recv().unwrap_or(Err(DmaError))
+    }
+}
+
+/// DMA in two steps: the request is out when these return, which they do
+/// without waiting for its answer. The machine sees requests in their order.
+pub trait Dma: Send + Sync {
+    fn start_read(&self, address: u64, len: usize) -> Pending;
+
+    fn start_write(&self, address: u64, data: &[u8]) -> Pending;
 }
 
 #[cfg(test)]

@@ -34,23 +34,13 @@ use crate::pci::ConfigSpace;
 use crate::perm::Permission;
 use crate::portal::Assembler;
 use crate::regs::{genctrl, intcause, reset_type, State};
+use crate::shared::Model;
 use crate::source::Source;
 use crate::swerr::{code, SwErr, SwError};
 use crate::wq::{Wq, WqState};
 
+pub use crate::pci::Region;
 pub use queue::Job;
-
-/// A region of the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Region {
-    /// Registers and tables.
-    Bar0,
-    /// Portals.
-    Bar2,
-    /// The test page.
-    Bar4,
-    Config,
-}
 
 /// An interrupt, by its table and index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +130,8 @@ impl Device {
         device
     }
 
-    /// An access of any width; what lies beyond the region reads as ones.
+    /// An access of any width; what lies beyond the region reads as ones. BAR0
+    /// has registers and tables, BAR2 portals, BAR4 the test page.
     pub fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) {
         match region {
             Region::Config => self.pci.read(offset as usize, data),
@@ -392,5 +383,19 @@ impl Device {
 
     pub fn dma_error(&mut self) {
         self.counters.dma_errors += 1;
+    }
+}
+
+impl Model for Device {
+    fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) {
+        Self::read(self, region, offset, data);
+    }
+
+    fn write(&mut self, region: Region, offset: u64, data: &[u8]) {
+        Self::write(self, region, offset, data);
+    }
+
+    fn reset(&mut self) {
+        Self::reset(self);
     }
 }

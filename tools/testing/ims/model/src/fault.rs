@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Ways to be broken, on the command line (`--fault`) and at run time (the
-//! test page's FAULT register).
+//! test page's FAULT register). The queue device has a table of its own, in
+//! [`crate::queue::fault`].
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -31,18 +32,22 @@ pub enum Fault {
 
 /// What the argument of a fault is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Arg {
+pub enum Arg {
     None,
     /// A number of at least this.
     Number(u64),
+    /// An error code, 1..=255.
+    Code,
     /// `CMD:CODE`; in the register, CMD << 8 | CODE.
     CommandError,
 }
 
-use Arg::{CommandError, None as NoArg, Number};
+use Arg::{Code, CommandError, None as NoArg, Number};
 
 /// Fault, name, argument, explanation.
-const TABLE: [(Fault, &str, Arg, &str); 15] = [
+pub type Row<F> = (F, &'static str, Arg, &'static str);
+
+const TABLE: [Row<Fault>; 15] = [
     (
         Fault::NoIms,
         "no-ims",
@@ -143,31 +148,41 @@ pub enum FaultError {
     Surplus(&'static str),
     #[error("fault {0} needs an argument: a number from {1}")]
     Number(&'static str, u64),
+    #[error("fault {0} needs an argument: an error code in 1..=255")]
+    Code(&'static str),
     #[error("fault {0} needs CMD:CODE with CMD 1..=31 and CODE 1..=255")]
     CommandError(&'static str),
 }
 
 /// The faults that are on, with their arguments (0 if none).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults(BTreeMap<Fault, u64>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults<F = Fault>(BTreeMap<F, u64>);
 
-impl Faults {
-    pub fn is_on(&self, fault: Fault) -> bool {
+impl<F> Default for Faults<F> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<F: Ord> Faults<F> {
+    pub fn is_on(&self, fault: F) -> bool {
         self.0.contains_key(&fault)
     }
 
-    pub fn arg(&self, fault: Fault) -> Option<u64> {
+    pub fn arg(&self, fault: F) -> Option<u64> {
         self.0.get(&fault).copied()
     }
 
-    pub fn set(&mut self, fault: Fault, arg: u64) {
+    pub fn set(&mut self, fault: F, arg: u64) {
         self.0.insert(fault, arg);
     }
 
     pub fn clear(&mut self) {
         self.0.clear();
     }
+}
 
+impl Faults {
     /// Bit n for fault number n.
     pub fn bitmap(&self) -> u32 {
         self.0
@@ -183,6 +198,7 @@ impl Fault {
         let valid = match kind {
             NoArg => true,
             Number(least) => arg >= *least,
+            Code => (1..=255).contains(&arg),
             CommandError => (1..=31).contains(&(arg >> 8)) && arg & 0xff != 0,
         };
         valid.then_some((*fault, if *kind == NoArg { 0 } else { arg }))
@@ -197,27 +213,36 @@ impl FromStr for FaultOption {
     type Err = FaultError;
 
     fn from_str(text: &str) -> Result<Self, FaultError> {
-        let (name, arg) = match text.split_once('=') {
-            Some((name, arg)) => (name, Some(arg)),
-            None => (text, None),
-        };
-        let &(fault, name, kind, _) = TABLE
-            .iter()
-            .find(|row| row.1 == name)
-            .ok_or_else(|| FaultError::Unknown(name.into()))?;
-        let value = match (kind, arg) {
-            (NoArg, None) => 0,
-            (NoArg, Some(_)) => return Err(FaultError::Surplus(name)),
-            (Number(least), arg) => arg
-                .and_then(|arg| arg.parse().ok())
-                .filter(|&value| value >= least)
-                .ok_or(FaultError::Number(name, least))?,
-            (CommandError, arg) => arg
-                .and_then(command_error)
-                .ok_or(FaultError::CommandError(name))?,
-        };
-        Ok(Self(fault, value))
+        parse(&TABLE, text).map(|(fault, arg)| Self(fault, arg))
     }
+}
+
+/// Fault and argument (0 if none) of one `NAME[=ARG]`.
+pub fn parse<F: Copy>(table: &[Row<F>], text: &str) -> Result<(F, u64), FaultError> {
+    let (name, arg) = match text.split_once('=') {
+        Some((name, arg)) => (name, Some(arg)),
+        None => (text, None),
+    };
+    let &(fault, name, kind, _) = table
+        .iter()
+        .find(|row| row.1 == name)
+        .ok_or_else(|| FaultError::Unknown(name.into()))?;
+    let value = match (kind, arg) {
+        (NoArg, None) => 0,
+        (NoArg, Some(_)) => return Err(FaultError::Surplus(name)),
+        (Number(least), arg) => arg
+            .and_then(|arg| arg.parse().ok())
+            .filter(|&value| value >= least)
+            .ok_or(FaultError::Number(name, least))?,
+        (Code, arg) => arg
+            .and_then(number)
+            .filter(|value| (1..=255).contains(value))
+            .ok_or(FaultError::Code(name))?,
+        (CommandError, arg) => arg
+            .and_then(command_error)
+            .ok_or(FaultError::CommandError(name))?,
+    };
+    Ok((fault, value))
 }
 
 fn command_error(text: &str) -> Option<u64> {
@@ -236,15 +261,20 @@ fn number(text: &str) -> Option<u64> {
 /// The list of faults for `--help`.
 pub fn help() -> String {
     let mut text = String::from("Faults (number in the test page's FAULT register in brackets):\n");
-    for (fault, name, arg, meaning) in TABLE {
-        let arg = match arg {
-            NoArg => "",
-            Number(_) => "=N",
-            CommandError => "=CMD:CODE",
-        };
-        text += &format!("  {name}{arg} [{}]\n          {meaning}\n", fault as u32);
+    for row in TABLE {
+        text += &help_of(&row, &format!(" [{}]", row.0 as u32));
     }
     text
+}
+
+/// The lines of one fault, with `note` after its name.
+pub fn help_of<F>((_, name, arg, meaning): &Row<F>, note: &str) -> String {
+    let arg = match arg {
+        NoArg => "",
+        Number(_) | Code => "=N",
+        CommandError => "=CMD:CODE",
+    };
+    format!("  {name}{arg}{note}\n          {meaning}\n")
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! An Intel Data Streaming Accelerator (DSA) with an Interrupt Message Store,
-//! as a vfio-user server for QEMU.
+//! as a vfio-user server for QEMU. In [`queue`] is a second device, which keeps
+//! its interrupt messages in host memory.
 //!
 //! [`device::Device`] is the hardware: registers, work queues, handles, slots.
 //! It reaches the outside only through [`bus::Bus`], so that every bit can be
@@ -32,9 +33,12 @@ pub mod pci;
 pub mod perm;
 pub mod portal;
 pub mod processor;
+pub mod program;
+pub mod queue;
 pub mod regs;
 pub mod relay;
 pub mod server;
+pub mod shared;
 pub mod source;
 pub mod swerr;
 pub mod testpage;

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::bus::DmaError;
+use crate::bus::{Answer, DmaError, Pending};
 use crate::relay::{self, Header};
 
 /// vfio-user commands.
@@ -21,8 +21,6 @@ const DATA: usize = relay::HEADER + 16;
 
 /// Largest transfer in one message, in bytes.
 const MAX_DATA: usize = 0x4_0000;
-
-type Answer = Result<Vec<u8>, DmaError>;
 
 #[derive(Default)]
 struct Waiting {
@@ -54,11 +52,12 @@ impl Link {
     }
 
     /// Hands over QEMU's answer to a request of ours.
-    pub fn answer(&self, header: &Header, message: Vec<u8>) {
+    pub fn answer(&self, header: &Header, mut message: Vec<u8>) {
         let sender = self.waiting().answers.remove(&header.id);
         let answer = if header.is_error() {
             Err(DmaError)
         } else {
+            message.drain(..DATA.min(message.len()));
             Ok(message)
         };
         match sender {
@@ -85,15 +84,15 @@ impl Link {
 
     pub fn read(&self, address: u64, data: &mut [u8]) -> Result<(), DmaError> {
         for (index, part) in data.chunks_mut(MAX_DATA).enumerate() {
-            let answer = self.request(DMA_READ, at(address, index), part.len(), &[])?;
-            part.copy_from_slice(answer.get(DATA..DATA + part.len()).ok_or(DmaError)?);
+            let answer = self.start_read(at(address, index), part.len()).wait()?;
+            part.copy_from_slice(answer.get(..part.len()).ok_or(DmaError)?);
         }
         Ok(())
     }
 
     pub fn write(&self, address: u64, data: &[u8]) -> Result<(), DmaError> {
         for (index, part) in data.chunks(MAX_DATA).enumerate() {
-            self.request(DMA_WRITE, at(address, index), part.len(), part)?;
+            self.start_write(at(address, index), part).wait()?;
         }
         Ok(())
     }
@@ -106,19 +105,32 @@ impl Link {
         }
     }
 
-    fn request(&self, command: u16, address: u64, count: usize, data: &[u8]) -> Answer {
+    /// Asks for up to [`MAX_DATA`] bytes, and does not wait for them.
+    pub fn start_read(&self, address: u64, len: usize) -> Pending {
+        self.start(DMA_READ, address, len, &[])
+    }
+
+    /// Writes up to [`MAX_DATA`] bytes, and does not wait until that is done.
+    pub fn start_write(&self, address: u64, data: &[u8]) -> Pending {
+        self.start(DMA_WRITE, address, data.len(), data)
+    }
+
+    fn start(&self, command: u16, address: u64, count: usize, data: &[u8]) -> Pending {
         let id = self.next_id();
-        let (sender, receiver) = mpsc::channel();
+        let (sender, pending) = Pending::channel();
         {
             let mut waiting = self.waiting();
             if waiting.closed {
-                return Err(DmaError);
+                return Pending::known(Err(DmaError));
             }
             waiting.answers.insert(id, sender);
         }
         let message = message(command, id, 0, address, count, data);
-        self.send(&message).map_err(|_| DmaError)?;
-        receiver.recv().unwrap_or(Err(DmaError))
+        if self.send(&message).is_err() {
+            // Nobody will answer: drops the sender.
+            self.waiting().answers.remove(&id);
+        }
+        pending
     }
 
     /// A number that no request waits with.
@@ -218,6 +230,34 @@ mod tests {
         });
         assert_eq!(link.write(0, &vec![0; MAX_DATA + 1]), Ok(()));
         client.join().unwrap();
+    }
+
+    #[test]
+    fn answers_find_the_request_that_they_are_for() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let link = Link::new(ours);
+        let read = link.start_read(0x1000, 2);
+        let write = link.start_write(0x2000, &[1, 2, 3, 4]);
+        let [first, second] = [(), ()].map(|()| relay::receive(&theirs).unwrap().unwrap());
+        assert_eq!((first.header.command, first.header.flags), (DMA_READ, 0));
+        assert_eq!((second.header.command, second.header.flags), (DMA_WRITE, 0));
+        assert_eq!(
+            second.bytes[16..],
+            message(0, 0, 0, 0x2000, 4, &[1, 2, 3, 4])[16..]
+        );
+
+        let refusal = Header {
+            flags: 0x21,
+            ..second.header
+        };
+        link.answer(&refusal, refusal.bytes().to_vec());
+        let data = message(DMA_READ, first.header.id, 1, 0x1000, 2, &[8, 9]);
+        link.answer(&first.header, data);
+        assert_eq!((read.wait(), write.wait()), (Ok(vec![8, 9]), Err(DmaError)));
+        assert_eq!(link.refused(), 0);
+
+        link.close();
+        assert_eq!(link.start_write(0, &[0]).wait(), Err(DmaError));
     }
 
     #[test]

@@ -2,9 +2,14 @@
 
 //! Log lines on stderr.
 
+use std::sync::OnceLock;
+
 use log::{LevelFilter, Log, Metadata, Record};
 
-struct Stderr;
+/// Log lines begin with the program's name.
+struct Stderr(&'static str);
+
+static STDERR: OnceLock<Stderr> = OnceLock::new();
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -14,7 +19,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("dsa-model: {}", record.args());
+            eprintln!("{}: {}", self.0, record.args());
         }
     }
 
@@ -22,13 +27,13 @@ impl Log for Stderr {
 }
 
 /// Starts logging: 0 only warnings, 1 what the device does, 2 every access.
-pub fn start(verbosity: u8) {
+pub fn start(program: &'static str, verbosity: u8) {
     let level = match verbosity {
         0 => LevelFilter::Warn,
         1 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
     };
-    if log::set_logger(&Stderr).is_ok() {
+    if log::set_logger(STDERR.get_or_init(|| Stderr(program))).is_ok() {
         log::set_max_level(level);
     }
 }

@@ -2,13 +2,13 @@
 
 //! Configuration space: 4096 bytes with the capabilities of the device.
 //!
-//! | offset | capability |
-//! | --- | --- |
-//! | 0x40 | PCI Express 2, root complex integrated endpoint, FLR |
-//! | 0x80 | MSI-X |
-//! | 0x90 | power management, no soft reset |
-//! | 0x100 | DVSEC: scalable I/O virtualization (SIOV) |
-//! | 0x120, 0x130 | ATS, PASID (`--pasid`) |
+//! | offset | capability | of |
+//! | --- | --- | --- |
+//! | 0x40 | PCI Express 2, root complex integrated endpoint, FLR | both devices |
+//! | 0x80 | MSI-X | DSA |
+//! | 0x90 | power management, no soft reset | both devices |
+//! | 0x100 | DVSEC: scalable I/O virtualization (SIOV) | DSA |
+//! | 0x120, 0x130 | ATS, PASID (`--pasid`) | DSA |
 
 use crate::config::Config;
 use crate::layout::{MSIX_PBA, MSIX_TABLE};
@@ -29,6 +29,24 @@ const PASID: usize = 0x130;
 const COMMAND_MASTER: u16 = 1 << 2;
 const DEVCTL_FLR: u16 = 1 << 15;
 
+/// A region of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    Bar0,
+    Bar2,
+    Bar4,
+    Config,
+}
+
+/// What the header says of a device.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    pub vendor: u16,
+    pub device: u16,
+    /// Class code in bits 31:8, revision in bits 7:0.
+    pub class: u32,
+}
+
 /// What a write to configuration space asks the device to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
@@ -46,42 +64,68 @@ pub struct ConfigSpace {
 }
 
 impl ConfigSpace {
+    /// That of a DSA.
     pub fn new(config: &Config) -> Self {
-        let mut space = Self {
-            bytes: vec![0; SIZE],
-            writable: vec![0; SIZE],
-            reset: Vec::new(),
-        };
-        space.header(config);
-        space.capabilities(config);
+        let mut space = Self::blank();
+        space.header(Identity {
+            vendor: 0x8086,
+            device: config.device_id,
+            class: 0x0880_0000,
+        });
+        let bars = [config.bar0_size(), config.bar2_size(), config.bar4_size()];
+        for (index, size) in bars.into_iter().enumerate() {
+            let at = 0x10 + index * 8;
+            space.put32(at, 0xc); // 64-bit, prefetchable
+            space.allow32(at, (size - 1) as u32 ^ u32::MAX);
+            space.allow32(at + 4, u32::MAX);
+        }
+        space.express(MSIX);
+        space.msix(config);
+        space.power();
         space.extended(config);
         space.reset = space.bytes.clone();
         space
     }
 
-    fn header(&mut self, config: &Config) {
-        self.put16(0x00, 0x8086);
-        self.put16(0x02, config.device_id);
+    /// That of a device with `size` bytes of registers in BAR0 (32-bit, not
+    /// prefetchable), and neither MSI nor MSI-X.
+    pub fn plain(identity: Identity, size: u32) -> Self {
+        let mut space = Self::blank();
+        space.header(identity);
+        space.allow32(0x10, !(size - 1));
+        space.express(POWER);
+        space.power();
+        space.reset = space.bytes.clone();
+        space
+    }
+
+    fn blank() -> Self {
+        Self {
+            bytes: vec![0; SIZE],
+            writable: vec![0; SIZE],
+            reset: Vec::new(),
+        }
+    }
+
+    fn header(&mut self, identity: Identity) {
+        self.put16(0x00, identity.vendor);
+        self.put16(0x02, identity.device);
         // Memory space, bus master, parity, SERR, INTx disable.
         self.allow16(COMMAND, 0x0546);
         self.put16(0x06, 0x0010); // capabilities list
-        self.put32(0x08, 0x0880_0000); // class 0x088000, revision 0
-        let bars = [config.bar0_size(), config.bar2_size(), config.bar4_size()];
-        for (index, size) in bars.into_iter().enumerate() {
-            let at = 0x10 + index * 8;
-            self.put32(at, 0xc); // 64-bit, prefetchable
-            self.allow32(at, (size - 1) as u32 ^ u32::MAX);
-            self.allow32(at + 4, u32::MAX);
-        }
-        self.put16(0x2c, 0x8086);
+        self.put32(0x08, identity.class);
+        self.put16(0x2c, identity.vendor);
         self.put32(0x34, EXPRESS as u32);
         self.allow16(0x3c, 0xff); // interrupt line
     }
 
-    fn capabilities(&mut self, config: &Config) {
-        self.put32(EXPRESS, 0x0092_0010 | (MSIX as u32) << 8);
+    fn express(&mut self, next: usize) {
+        self.put32(EXPRESS, 0x0092_0010 | (next as u32) << 8);
         self.put32(EXPRESS + 4, 1 << 28 | 1 << 15); // FLR, role-based errors
         self.allow16(DEVCTL, 0x7fff);
+    }
+
+    fn msix(&mut self, config: &Config) {
         self.put32(
             MSIX,
             u32::from(config.vectors - 1) << 16 | (POWER as u32) << 8 | 0x11,
@@ -89,6 +133,9 @@ impl ConfigSpace {
         self.allow16(MSIX + 2, 0xc000); // enable, function mask
         self.put32(MSIX + 4, MSIX_TABLE as u32);
         self.put32(MSIX + 8, MSIX_PBA as u32);
+    }
+
+    fn power(&mut self) {
         self.put32(POWER, 0x0003_0001); // version 3
         self.put16(PMCSR, 1 << 3); // no soft reset
         self.allow16(PMCSR, 0x3);

@@ -3,7 +3,6 @@
 //! The engine: executes descriptors, on a thread that may wait for DMA.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use log::debug;
@@ -13,47 +12,13 @@ use crate::completion::{self, status, Completion};
 use crate::descriptor::{self, flag, opcode, Descriptor};
 use crate::device::{Device, Interrupt, Job};
 use crate::operation::{self, Memory};
+use crate::shared;
 use crate::swerr::SwError;
 
 /// The device, shared by register accesses and the engine.
-pub struct Shared {
-    device: Mutex<Device>,
-    bus: Arc<dyn Bus>,
-    wake: Condvar,
-    stop: Mutex<bool>,
-}
+pub type Shared = shared::Shared<Device, dyn Bus>;
 
 impl Shared {
-    pub fn new(device: Device, bus: Arc<dyn Bus>) -> Self {
-        Self {
-            device: Mutex::new(device),
-            bus,
-            wake: Condvar::new(),
-            stop: Mutex::new(false),
-        }
-    }
-
-    /// The device. Must not be held across a transfer on the bus.
-    pub fn device(&self) -> MutexGuard<'_, Device> {
-        self.device.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells the engine that there may be work.
-    pub fn notify(&self) {
-        self.wake.notify_all();
-    }
-
-    /// Ends [`Self::run`].
-    pub fn stop(&self) {
-        let _device = self.device();
-        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.notify();
-    }
-
-    fn stopped(&self) -> bool {
-        *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Executes descriptors, and lets time pass for the device, until
     /// [`Self::stop`].
     pub fn run(&self) {
@@ -66,10 +31,7 @@ impl Shared {
             let now = Instant::now();
             let deadline = device.tick(now);
             if device.idle() {
-                match deadline.map(|at| at.saturating_duration_since(now)) {
-                    Some(pause) => drop(self.wake.wait_timeout(device, pause)),
-                    None => drop(self.wake.wait(device)),
-                }
+                self.sleep(device, deadline.map(|at| at.saturating_duration_since(now)));
             }
         }
     }
@@ -263,6 +225,7 @@ mod tests {
     use crate::bus::fake::FakeBus;
     use crate::config::Config;
     use crate::device::Region;
+    use std::sync::Arc;
     use std::thread;
     use std::time::Duration;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device as a vfio-user server, for one client.
+//! A device as a vfio-user server, for one client.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,16 +18,23 @@ use vfio_bindings::bindings::vfio::{
 };
 use vfio_user::{DmaMapFlags, DmaUnmapFlags, IrqInfo, Server, ServerBackend, ServerRegion};
 
-use crate::bus::{Bus, DmaError};
-use crate::config::Config;
-use crate::device::{Device, Region};
+use crate::bus::{Bus, Dma, DmaError, Pending};
 use crate::link::Link;
-use crate::pci;
-use crate::processor::Shared;
+use crate::pci::{self, Region};
 use crate::relay;
+use crate::shared::{Model, Shared};
+
+/// What QEMU has to know of a device before it asks it anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shape {
+    /// Size of BAR0, BAR2 and BAR4 in bytes; 0 if there is none.
+    pub bars: [u64; 3],
+    /// MSI-X table size.
+    pub vectors: u16,
+}
 
 /// DMA through the relay, MSI-X through QEMU's eventfds.
-struct QemuBus {
+pub struct QemuBus {
     link: Link,
     vectors: Mutex<Vec<Option<File>>>,
 }
@@ -60,9 +67,19 @@ impl Bus for QemuBus {
     }
 }
 
-struct Backend {
-    shared: Arc<Shared>,
-    bus: Arc<QemuBus>,
+impl Dma for QemuBus {
+    fn start_read(&self, address: u64, len: usize) -> Pending {
+        self.link.start_read(address, len)
+    }
+
+    fn start_write(&self, address: u64, data: &[u8]) -> Pending {
+        self.link.start_write(address, data)
+    }
+}
+
+struct Backend<'a, D, B: ?Sized> {
+    shared: &'a Shared<D, B>,
+    bus: &'a QemuBus,
 }
 
 fn region(index: u32) -> Option<Region> {
@@ -75,7 +92,7 @@ fn region(index: u32) -> Option<Region> {
     }
 }
 
-impl ServerBackend for Backend {
+impl<D: Model, B: ?Sized> ServerBackend for Backend<'_, D, B> {
     fn region_read(&mut self, index: u32, offset: u64, data: &mut [u8]) -> io::Result<()> {
         match region(index) {
             Some(region) => self.shared.device().read(region, offset, data),
@@ -142,13 +159,13 @@ impl ServerBackend for Backend {
     }
 }
 
-fn regions(config: &Config) -> Vec<ServerRegion> {
+fn regions(shape: &Shape) -> Vec<ServerRegion> {
     (0..VFIO_PCI_NUM_REGIONS)
         .map(|index| {
             let size = match region(index) {
-                Some(Region::Bar0) => config.bar0_size(),
-                Some(Region::Bar2) => config.bar2_size(),
-                Some(Region::Bar4) => config.bar4_size(),
+                Some(Region::Bar0) => shape.bars[0],
+                Some(Region::Bar2) => shape.bars[1],
+                Some(Region::Bar4) => shape.bars[2],
                 Some(Region::Config) => pci::SIZE as u64,
                 None => 0,
             };
@@ -168,14 +185,14 @@ fn regions(config: &Config) -> Vec<ServerRegion> {
         .collect()
 }
 
-fn irqs(config: &Config) -> Vec<IrqInfo> {
+fn irqs(shape: &Shape) -> Vec<IrqInfo> {
     (0..VFIO_PCI_NUM_IRQS)
         .map(|index| {
             let msix = index == VFIO_PCI_MSIX_IRQ_INDEX;
             IrqInfo {
                 index,
                 flags: if msix { VFIO_IRQ_INFO_EVENTFD } else { 0 },
-                count: if msix { config.vectors.into() } else { 0 },
+                count: if msix { shape.vectors.into() } else { 0 },
             }
         })
         .collect()
@@ -190,23 +207,28 @@ fn inner_socket() -> io::Result<(UnixListener, UnixStream)> {
     Ok((listener, stream))
 }
 
-/// Is a fresh device for this client, until the client goes.
-pub fn serve(config: &Config, client: UnixStream) -> io::Result<()> {
+/// Is the device that `create` makes, for this client, until the client goes.
+/// `work` is for the device's own thread, and returns once it is stopped.
+pub fn serve<D: Model, B: ?Sized + Send + Sync>(
+    shape: &Shape,
+    client: UnixStream,
+    create: impl FnOnce(Arc<QemuBus>) -> Shared<D, B>,
+    work: impl FnOnce(&Shared<D, B>) + Send,
+) -> io::Result<()> {
     let (listener, to_server) = inner_socket()?;
-    let server = Server::from_owned_fd(listener.into(), true, irqs(config), regions(config));
+    let server = Server::from_owned_fd(listener.into(), true, irqs(shape), regions(shape));
     let bus = Arc::new(QemuBus {
         link: Link::new(client.try_clone()?),
-        vectors: Mutex::new((0..config.vectors).map(|_| None).collect()),
+        vectors: Mutex::new((0..shape.vectors).map(|_| None).collect()),
     });
-    let device = Device::new(config.clone(), bus.clone());
-    let shared = Arc::new(Shared::new(device, bus.clone()));
+    let shared = create(bus.clone());
     let mut backend = Backend {
-        shared: shared.clone(),
-        bus: bus.clone(),
+        shared: &shared,
+        bus: &bus,
     };
 
     thread::scope(|scope| {
-        scope.spawn(|| shared.run());
+        scope.spawn(|| work(&shared));
         scope.spawn(|| relay::to_server(&client, &to_server, &bus.link));
         scope.spawn(|| relay::to_client(&client, &to_server, &bus.link));
         match server.run(&mut backend) {

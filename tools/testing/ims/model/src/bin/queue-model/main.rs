@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! queue-model: the queue device as a program.
+
+mod options;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use dsa_model::queue::worker::Shared;
+use dsa_model::queue::{regs, Device};
+use dsa_model::server::{self, QemuBus, Shape};
+use dsa_model::{logger, program};
+use options::Options;
+
+const NAME: &str = "queue-model";
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let config = options.config();
+    let shape = Shape {
+        bars: [regs::SIZE.into(), 0, 0],
+        vectors: 0,
+    };
+    logger::start(NAME, options.verbose);
+    program::run(NAME, &options.socket, false, |client| {
+        let create = |bus: Arc<QemuBus>| Shared::new(Device::new(config.clone()), bus);
+        server::serve(&shape, client, create, Shared::run)
+    })
+}

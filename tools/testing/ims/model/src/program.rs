@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The program around a device: socket, signals, clients.
+
+use std::io::{self, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+enum Failure {
+    #[error("{0}: exists already")]
+    Exists(PathBuf),
+    #[error("{0}: a socket path has at most 107 bytes, this one has {1}")]
+    TooLong(PathBuf, usize),
+    #[error("{0}: cannot listen: {1}")]
+    Listen(PathBuf, #[source] io::Error),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// The socket in the file system; goes with the program.
+struct Socket {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+/// `sizeof(sun_path)`, less the terminating zero.
+const MAX_PATH: usize = 107;
+
+impl Socket {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let len = path.as_os_str().len();
+        if len > MAX_PATH {
+            return Err(Failure::TooLong(path.into(), len));
+        }
+        let listener = UnixListener::bind(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => Failure::Exists(path.into()),
+            _ => Failure::Listen(path.into(), error),
+        })?;
+        Ok(Self {
+            path: path.into(),
+            listener,
+        })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        remove(&self.path);
+    }
+}
+
+fn remove(path: &Path) {
+    // Somebody else may have removed it already.
+    let _ = std::fs::remove_file(path);
+}
+
+fn listen(
+    path: &Path,
+    keep: bool,
+    serve: impl Fn(UnixStream) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let socket = Socket::create(path)?;
+    let on_signal = path.to_path_buf();
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            remove(&on_signal);
+            std::process::exit(0);
+        }
+    });
+    println!("listening on {}", path.display());
+    io::stdout().flush()?;
+    loop {
+        let (client, _) = socket.listener.accept()?;
+        serve(client)?;
+        if !keep {
+            return Ok(());
+        }
+    }
+}
+
+/// Listens on `path`, and has `serve` serve the client that connects; with
+/// `keep` also those that come after it.
+pub fn run(
+    name: &str,
+    path: &Path,
+    keep: bool,
+    serve: impl Fn(UnixStream) -> io::Result<()>,
+) -> ExitCode {
+    match listen(path, keep, serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{name}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
