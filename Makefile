@@ -4,13 +4,21 @@
 # reads the Kbuild file beside this one instead.
 
 TARGETS := run check build boot guest shell lint clean clean-cache
-OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V ONLY MACHINE MODEL APPEND CMD XDG_CACHE_HOME
+OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V ONLY MACHINE DEVICE MODEL APPEND CMD XDG_CACHE_HOME
 
 # A misspelt option would be ignored without a word.
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 unknown := $(filter-out $(OPTIONS),$(given))
 ifneq ($(unknown),)
 $(error unknown option: $(unknown); make help lists them)
+endif
+
+# The device and its model's options go as one: MODEL='[DEVICE] [OPTION...]'.
+ifneq ($(DEVICE),$(filter $(firstword $(DEVICE)),dsa queue))
+$(error DEVICE=$(DEVICE): must be dsa or queue)
+endif
+ifneq ($(DEVICE),)
+override MODEL := $(DEVICE) $(MODEL)
 endif
 
 export $(OPTIONS)
@@ -27,7 +35,7 @@ $(TARGETS):
 #: Targets
 #:   run          set up, build, boot a guest with the device, and show interrupts from its message store
 #:   check        every test, as TAP; the last line is "N passed, N failed, N skipped"
-#:   build        what run and check build: kernel, module, selftests, device model (into out/)
+#:   build        what run and check build: kernel, module, selftests, device models (into out/)
 #:   boot         a guest with a shell on this terminal (leave with exit, or Ctrl-A X)
 #:   guest        one command in a guest: make guest CMD='cat /proc/interrupts'
 #:   shell        a shell in the build root
@@ -44,7 +52,8 @@ $(TARGETS):
 #:   V=1                    show what the steps print as well as logging it
 #:   ONLY=GLOB              check: only the stages so named (lint model kunit e2e refusal referee)
 #:   MACHINE=KIND           boot, guest: vtd, vtd-x2apic (default), amdvi or noremap
-#:   MODEL='OPTIONS'        boot, guest: options of the device model (out/dsa-model --help)
+#:   DEVICE=dsa|queue       boot, guest: the device, dsa (default) or one that has its messages in memory
+#:   MODEL='OPTIONS'        boot, guest: options of its model (out/dsa-model --help, out/queue-model --help)
 #:   APPEND='ARGS'          boot, guest: more words for the kernel's command line
 #:   CMD='COMMAND'          guest: what to run, in out/ as the guest sees it
 #:   XDG_CACHE_HOME=DIR     the cache is DIR/rust-ims (default: ~/.cache/rust-ims)

@@ -21,6 +21,19 @@ __rust_helper void rust_helper_ims_write512(void __iomem *dst, const u64 *src)
 		writeq(src[i], dst + i * sizeof(*src));
 }
 
+__rust_helper bool rust_helper_ims_can_enqueue(void)
+{
+	return boot_cpu_has(X86_FEATURE_ENQCMD);
+}
+
+/* The device may decline: -EAGAIN. */
+__rust_helper int rust_helper_ims_enqueue512(void __iomem *dst, const u64 *src)
+{
+	/* What the descriptor points to must be visible before it. */
+	wmb();
+	return enqcmds(dst, src);
+}
+
 __rust_helper bool rust_helper_ims_msi_allowed(struct device *dev)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);

@@ -10,10 +10,13 @@
 //! A driver says where its slots are (a [`Store`]) and how one is masked (a [`Chip`]):
 //!
 //! ```text
-//! VECTOR <- interrupt remapping <- Domain<Chip> <- Interrupt <- handler
+//! VECTOR <- interrupt remapping <- Domain<Chip> <- Owner <- Interrupt <- handler
 //!                                    |
-//!                                  Store <- BAR
+//!                                  Store <- BAR or host memory
 //! ```
+//!
+//! An [`Owner`] is who allocates, such as a subdevice. It can count on the slots that it is
+//! guaranteed, and has no more than its ceiling.
 //!
 //! # Masking is not optional
 //!
@@ -29,8 +32,9 @@
 //!         self,
 //!         Chip,
 //!         MmioArray,
-//!         Slot,
+//!         Pasid,
 //!         State,
+//!         View,
 //!         Window, //
 //!     },
 //!     io::{
@@ -45,7 +49,8 @@
 //!         self,
 //!         Message, //
 //!     },
-//!     prelude::*, //
+//!     prelude::*,
+//!     str::CString, //
 //! };
 //!
 //! #[repr(C)]
@@ -62,29 +67,26 @@
 //!     const NAME: &'static CStr = c"MY-IMS";
 //!     type Store<'a> = MmioArray<'a, Registers>;
 //!
-//!     fn mask(store: &Self::Store<'_>, slot: Slot) {
-//!         let Some(regs) = store.slot(slot.index) else { return };
-//!         io_write!(regs, .control, 1);
+//!     fn mask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+//!         io_write!(slot, .control, 1);
 //!     }
 //!
-//!     fn unmask(store: &Self::Store<'_>, slot: Slot) {
-//!         let Some(regs) = store.slot(slot.index) else { return };
-//!         io_write!(regs, .control, 0);
+//!     fn unmask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+//!         io_write!(slot, .control, 0);
 //!     }
 //!
-//!     fn state(store: &Self::Store<'_>, slot: Slot) -> Option<State> {
-//!         let control = io_read!(store.slot(slot.index)?, .control);
+//!     fn state(slot: View<'_, Self>) -> Option<State> {
+//!         let control = io_read!(slot, .control);
 //!         (control != u32::MAX).then_some(State {
 //!             masked: control & 1 != 0,
 //!             pending: control & 2 != 0,
 //!         })
 //!     }
 //!
-//!     fn write_message(store: &Self::Store<'_>, slot: Slot, message: Message) {
-//!         let Some(regs) = store.slot(slot.index) else { return };
-//!         io_write!(regs, .address_lo, message.address as u32);
-//!         io_write!(regs, .address_hi, (message.address >> 32) as u32);
-//!         io_write!(regs, .data, message.data);
+//!     fn write_message(slot: View<'_, Self>, message: Message) {
+//!         io_write!(slot, .address_lo, message.address as u32);
+//!         io_write!(slot, .address_hi, (message.address >> 32) as u32);
+//!         io_write!(slot, .data, message.data);
 //!     }
 //! }
 //!
@@ -94,9 +96,10 @@
 //! ) -> Result<msi::Requested<'b, ims::Interrupt<'b, MyChip>, H>> {
 //!     let window = Window::<0x1000>::new(holder, 0, c"my_device")?;
 //!     let domain = ims::Domain::new(holder, MmioArray::new(window, 0x800, 128)?)?;
-//!     let interrupt = domain.alloc(None)?;
+//!     let interrupt = domain.owner(domain.unlimited())?.alloc(None, None)?;
+//!     let name = CString::try_from(c"my_device")?;
 //!
-//!     msi::request(interrupt, Flags::TRIGGER_NONE, c"my_device", Ok(handler)).map_err(|(e, _)| e)
+//!     msi::request(interrupt, Flags::TRIGGER_NONE, name, Ok(handler)).map_err(|(e, _)| e)
 //! }
 //! ```
 
@@ -107,6 +110,7 @@ use crate::{
     held::Holder,
     msi::{
         self,
+        Affinity,
         IrqData,
         Message, //
     },
@@ -119,16 +123,23 @@ use crate::{
     }, //
 };
 
+mod memory;
 mod mmio;
 mod slots;
 
 pub use self::{
+    memory::{
+        Commands,
+        MemoryQueue, //
+    },
     mmio::{
+        can_enqueue,
         MmioArray,
         Window, //
     },
     slots::{
         Allocator,
+        Limits,
         Reservation, //
     },
 };
@@ -136,44 +147,33 @@ pub use self::{
 /// A process address space id: 20 bits, as PCIe defines it.
 pub type Pasid = Bounded<u32, 20>;
 
-/// What a [`Chip`] needs to know of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    /// Index in the store.
-    pub index: u16,
-    /// The PASID that the slot is bound to, if the device is to check one.
-    pub pasid: Option<Pasid>,
-}
+/// What the MSI descriptor of an interrupt keeps: the PASID in bits 19:0, whether there is one in
+/// bit 32, the owner in bits 63:48.
+#[derive(Clone, Copy)]
+struct Cookie(u64);
 
-impl Slot {
-    /// A slot without a PASID.
+impl Cookie {
+    const HAS_PASID: u64 = 1 << 32;
+    const OWNER_SHIFT: u32 = 48;
+
     #[inline]
-    pub const fn new(index: u16) -> Self {
-        Self { index, pasid: None }
+    fn new(owner: u16, pasid: Option<Pasid>) -> Self {
+        let pasid = pasid.map_or(0, |pasid| Self::HAS_PASID | u64::from(pasid.get()));
+        Self(u64::from(owner) << Self::OWNER_SHIFT | pasid)
     }
 
-    const COOKIE_HAS_PASID: u64 = 1 << 32;
-
     #[inline]
-    fn cookie(self) -> u64 {
-        self.pasid
-            .map_or(0, |pasid| Self::COOKIE_HAS_PASID | u64::from(pasid.get()))
+    fn owner(self) -> u16 {
+        (self.0 >> Self::OWNER_SHIFT) as u16
     }
 
     #[inline(always)]
-    fn from_parts(index: u16, cookie: u64) -> Self {
-        let pasid = if cookie & Self::COOKIE_HAS_PASID != 0 {
-            // CAST: The PASID is in the lower half.
-            Pasid::try_new(cookie as u32)
-        } else {
-            None
-        };
-        Self { index, pasid }
-    }
-
-    #[inline(always)]
-    fn of(irq: &IrqData) -> Self {
-        Self::from_parts(irq.hwirq(), irq.cookie())
+    fn pasid(self) -> Option<Pasid> {
+        if self.0 & Self::HAS_PASID == 0 {
+            return None;
+        }
+        // CAST: The PASID is in the lower half.
+        Pasid::try_new(self.0 as u32)
     }
 }
 
@@ -193,34 +193,70 @@ pub struct State {
 /// A store must stay valid until the device drops what it was handed before the store was made,
 /// whatever its lifetime parameter says.
 pub unsafe trait Store: Send + Sync {
+    /// The device must be told of changes, which sleeps: see [`MemoryQueue`].
+    const SLOW: bool = false;
+
+    /// A view of the registers or the memory of one slot.
+    type View<'x>: Copy
+    where
+        Self: 'x;
+
     /// Returns the number of slots: 1 to 65536.
     fn slots(&self) -> u32;
+
+    /// Returns a view of slot `index`, if there is one.
+    fn slot(&self, index: u16) -> Option<Self::View<'_>>;
+
+    /// Begins a batch of changes, if the store is slow. May sleep.
+    fn lock(&self) {}
+
+    /// Notes that slot `index` has changed. Atomic.
+    #[inline(always)]
+    fn changed(&self, _index: u16) {}
+
+    /// Tells the device of the batch, and ends it. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// This task must have called [`Self::lock`], once for each call of this.
+    unsafe fn sync_unlock(&self) {}
+
+    /// Fails with what a change failed with that the device has not taken.
+    fn check(&self) -> Result {
+        Ok(())
+    }
 }
+
+/// A view of a slot, as the store of the chip `C` has it.
+pub type View<'x, C> = <<C as Chip>::Store<'static> as Store>::View<'x>;
 
 /// How a device masks, unmasks and stores a message.
 ///
 /// The methods run in atomic context: with a raw spinlock held and interrupts off. They must not
 /// sleep, allocate, or take a lock that may sleep. While an interrupt has a slot its calls are
 /// serialised, but for [`Chip::state`]; those of different slots are not. Writes may be posted.
-pub trait Chip: Send + Sync + 'static {
+/// In a slow store they take effect when the device is told.
+pub trait Chip: Sized + Send + Sync + 'static {
     /// Name of the irq chip, in the style of `IDXD-IMS`.
     const NAME: &'static CStr;
 
     /// The kind of message store.
-    type Store<'a>: Store;
+    type Store<'a>: Store + 'a;
 
-    /// Masks `slot`: the device latches an interrupt instead of sending its message.
-    fn mask(store: &Self::Store<'_>, slot: Slot);
+    /// Masks `slot`, which is bound to `pasid`: the device latches an interrupt instead of sending
+    /// its message.
+    fn mask(slot: View<'_, Self>, pasid: Option<Pasid>);
 
-    /// Unmasks `slot`: a latched interrupt is sent once, and no longer latched.
-    fn unmask(store: &Self::Store<'_>, slot: Slot);
+    /// Unmasks `slot`, which is bound to `pasid`: a latched interrupt is sent once, and no longer
+    /// latched.
+    fn unmask(slot: View<'_, Self>, pasid: Option<Pasid>);
 
     /// Reads the state of `slot` from the device, after all earlier writes have reached it. There
     /// is none if the device does not respond.
-    fn state(store: &Self::Store<'_>, slot: Slot) -> Option<State>;
+    fn state(slot: View<'_, Self>) -> Option<State>;
 
     /// Stores `message` in `slot`, which is masked. The default message means none.
-    fn write_message(store: &Self::Store<'_>, slot: Slot, message: Message);
+    fn write_message(slot: View<'_, Self>, message: Message);
 }
 
 /// The chip that the MSI core sees.
@@ -234,29 +270,57 @@ struct Inner<C: Chip> {
 
 impl<C: Chip> msi::Chip for Inner<C> {
     const NAME: &'static CStr = C::NAME;
+    const SLOW: bool = <C::Store<'static> as Store>::SLOW;
+
+    fn lock(&self) {
+        self.store.lock();
+    }
+
+    unsafe fn sync_unlock(&self) {
+        // SAFETY: Per the safety requirements.
+        unsafe { self.store.sync_unlock() };
+    }
 
     #[inline(always)]
     fn mask(&self, irq: &IrqData) {
-        let slot = Slot::of(irq);
-
-        C::mask(&self.store, slot);
-        // The read returns when the mask is in effect, and pushes messages sent before ahead.
-        C::state(&self.store, slot);
+        self.change(irq.hwirq(), |slot| {
+            C::mask(slot, Cookie(irq.cookie()).pasid());
+            if !Self::SLOW {
+                // The read returns when the mask is in effect, and pushes what was sent before.
+                C::state(slot);
+            }
+        });
     }
 
     #[inline(always)]
     fn unmask(&self, irq: &IrqData) {
-        C::unmask(&self.store, Slot::of(irq));
+        let pasid = Cookie(irq.cookie()).pasid();
+        self.change(irq.hwirq(), |slot| C::unmask(slot, pasid));
     }
 
     #[inline(always)]
     fn pending(&self, irq: &IrqData) -> bool {
-        C::state(&self.store, Slot::of(irq)).is_some_and(|state| state.pending)
+        self.state(irq.hwirq()).is_some_and(|state| state.pending)
     }
 
     #[inline(always)]
     fn write_message(&self, irq: &IrqData, message: Message) {
-        C::write_message(&self.store, Slot::of(irq), message);
+        self.change(irq.hwirq(), |slot| C::write_message(slot, message));
+    }
+}
+
+impl<C: Chip> Inner<C> {
+    #[inline(always)]
+    fn change(&self, index: u16, change: impl FnOnce(View<'_, C>)) {
+        if let Some(slot) = self.store.slot(index) {
+            change(slot);
+            self.store.changed(index);
+        }
+    }
+
+    #[inline(always)]
+    fn state(&self, index: u16) -> Option<State> {
+        C::state(self.store.slot(index)?)
     }
 }
 
@@ -297,7 +361,7 @@ impl<'a, C: Chip> Domain<'a, C> {
         }? Error);
 
         // SAFETY: The store is all that the chip borrows, see above.
-        let domain = Self(unsafe { msi::Domain::new_with_lt(holder, slots, inner)? });
+        let domain = Self(unsafe { msi::Domain::new(holder, slots, inner)? });
         domain.clean()?;
         Ok(domain)
     }
@@ -305,32 +369,39 @@ impl<'a, C: Chip> Domain<'a, C> {
     /// Makes all slots masked and clean. None is in use.
     fn clean(self) -> Result {
         let inner = self.inner();
+        // CAST: There are at most 65536 slots.
+        let slots = || (0..self.size()).map(|index| index as u16);
 
-        for index in 0..self.size() {
-            // CAST: There are at most 65536 slots.
-            let slot = Slot::new(index as u16);
-            C::mask(&inner.store, slot);
-            C::write_message(&inner.store, slot, Message::default());
+        inner.store.lock();
+        for index in slots() {
+            inner.change(index, |slot| {
+                C::mask(slot, None);
+                C::write_message(slot, Message::default());
+            });
+        }
+        // SAFETY: Locked above.
+        unsafe { inner.store.sync_unlock() };
+        inner.store.check()?;
 
-            let state = C::state(&inner.store, slot).ok_or(EIO)?;
+        for index in slots() {
+            let state = inner.state(index).ok_or(EIO)?;
             if !state.masked {
                 return Err(EIO);
             }
             if state.pending {
-                self.retire(slot);
-                inner.slots.retire(slot.index)?;
+                self.retire(index);
+                inner.slots.retire(index)?;
             }
         }
         Ok(())
     }
 
-    /// Counts `slot`, which is pending and free: its next owner would get that.
-    fn retire(self, slot: Slot) {
+    /// Counts slot `index`, which is pending and free: its next owner would get that.
+    fn retire(self, index: u16) {
         if self.inner().stale.fetch_add(1, Relaxed) == 0 {
             dev_warn!(
                 self.0.device(),
-                "slot {} is pending but free: out of use; later ones are only counted\n",
-                slot.index
+                "slot {index} is pending but free: out of use; later ones are only counted\n"
             );
         }
     }
@@ -346,38 +417,35 @@ impl<'a, C: Chip> Domain<'a, C> {
         self.inner().store.slots()
     }
 
-    /// Returns how many slots are in use. May sleep.
-    pub fn used(self) -> usize {
-        self.inner().slots.used()
+    /// Returns limits that leave the whole store to an owner, as far as others do.
+    pub fn unlimited(self) -> Limits {
+        Limits {
+            guarantee: 0,
+            ceiling: self.size(),
+        }
     }
 
-    /// Returns how many slots are out of use because they were pending when they were freed.
+    /// Returns how many slots are in use. May sleep.
+    pub fn used(self) -> usize {
+        let not_free = self.inner().slots.used();
+        not_free.saturating_sub(self.stale() as usize)
+    }
+
+    /// Returns how many slots are out of use because they were pending when they were freed, or to
+    /// begin with, and stayed so.
     pub fn stale(self) -> u32 {
         self.inner().stale.load(Relaxed)
     }
 
-    /// Allocates an interrupt: a slot, masked and without a message. It takes no vector before it
-    /// is requested with [`msi::request`]. Sleeps.
+    /// Adds an owner of interrupts. May sleep.
     ///
     /// # Errors
     ///
-    /// - [`ENOSPC`] if no slot is left, or the parent domain cannot allocate.
-    /// - [`ENOMEM`] if there is not enough memory for a descriptor.
-    pub fn alloc(self, pasid: Option<Pasid>) -> Result<Interrupt<'a, C>> {
-        let reservation = self.inner().slots.reserve()?;
-        let slot = Slot {
-            index: reservation.index(),
-            pasid,
-        };
-        let irq = self.0.alloc(slot.index, slot.cookie())?;
-
-        Ok(Interrupt {
-            irq,
-            claim: Claim {
-                domain: self,
-                slot,
-                reservation: Some(reservation),
-            },
+    /// Those of [`Owner::change_limits`], and [`ENOMEM`].
+    pub fn owner(self, limits: Limits) -> Result<Owner<'a, C>> {
+        Ok(Owner {
+            domain: self,
+            index: self.inner().slots.add_owner(limits)?,
         })
     }
 
@@ -392,7 +460,7 @@ impl<'a, C: Chip> Domain<'a, C> {
             " slot  virq      count            address     data state"
         )?;
         self.0.for_each(|irq| {
-            let state = C::state(&self.inner().store, Slot::new(irq.hwirq));
+            let state = self.inner().state(irq.hwirq);
 
             writeln!(
                 f,
@@ -413,6 +481,149 @@ impl<'a, C: Chip> Domain<'a, C> {
                 },
             )
         })
+    }
+}
+
+/// Who allocates interrupts in a domain, for example a subdevice.
+pub struct Owner<'a, C: Chip> {
+    domain: Domain<'a, C>,
+    index: u16,
+}
+
+impl<C: Chip> Copy for Owner<'_, C> {}
+impl<C: Chip> Clone for Owner<'_, C> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'a, C: Chip> Owner<'a, C> {
+    /// Allocates an interrupt: a slot, masked and without a message. It takes no vector before it
+    /// is requested with [`msi::request`]. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - [`EDQUOT`] if the owner has reached its ceiling.
+    /// - [`ENOSPC`] if no slot is left, or none that is not guaranteed to another owner, or the
+    ///   parent domain cannot allocate.
+    /// - [`EOPNOTSUPP`] if `affinity` is managed and the store is slow.
+    /// - What telling the device of an earlier change failed with.
+    /// - [`ENOMEM`] if there is not enough memory.
+    pub fn alloc(
+        self,
+        pasid: Option<Pasid>,
+        affinity: Option<&Affinity>,
+    ) -> Result<Interrupt<'a, C>> {
+        let inner = self.domain.inner();
+
+        inner.store.check()?;
+        let reservation = inner.slots.reserve(self.index)?;
+        self.alloc_at(reservation, pasid, affinity.map(|affinity| (affinity, 0)))
+    }
+
+    /// Allocates `count` interrupts in slots that follow each other, all or none. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::alloc`], and [`EINVAL`] if `count` is zero. [`ENOSPC`] also if no block of
+    /// that length is free.
+    pub fn alloc_block(
+        self,
+        count: u32,
+        pasid: Option<Pasid>,
+        affinity: Option<&Affinity>,
+    ) -> Result<KVVec<Interrupt<'a, C>>> {
+        let inner = self.domain.inner();
+
+        inner.store.check()?;
+        let slots = inner.slots.reserve_block(self.index, count)?;
+        let mut interrupts = KVVec::with_capacity(slots.len(), GFP_KERNEL)?;
+        for (index, slot) in slots.into_iter().enumerate() {
+            let affinity = affinity.map(|affinity| (affinity, index));
+            interrupts.push(self.alloc_at(slot, pasid, affinity)?, GFP_KERNEL)?;
+        }
+        Ok(interrupts)
+    }
+
+    fn alloc_at(
+        self,
+        reservation: Reservation<'a>,
+        pasid: Option<Pasid>,
+        affinity: Option<(&Affinity, usize)>,
+    ) -> Result<Interrupt<'a, C>> {
+        let index = reservation.index();
+        let cookie = Cookie::new(self.index, pasid);
+        let irq = self.domain.0.alloc(index, cookie.0, affinity)?;
+
+        Ok(Interrupt {
+            irq,
+            claim: Claim {
+                domain: self.domain,
+                index,
+                cookie,
+                reservation: Some(reservation),
+            },
+        })
+    }
+
+    /// Returns how many slots the owner holds. May sleep.
+    pub fn used(self) -> usize {
+        // It exists, as owners do not go.
+        self.domain.inner().slots.used_by(self.index).unwrap_or(0)
+    }
+
+    /// Returns the owner's limits. May sleep.
+    pub fn limits(self) -> Limits {
+        // It exists, as owners do not go.
+        let limits = self.domain.inner().slots.limits(self.index);
+        limits.unwrap_or(self.domain.unlimited())
+    }
+
+    /// Has `change` change the owner's limits. What it holds it keeps. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if the ceiling is zero or below the guarantee.
+    /// - [`ERANGE`] if the ceiling is above the number of slots.
+    /// - [`ENOSPC`] if too many slots are in use by others or guaranteed to them.
+    pub fn change_limits(self, change: impl FnOnce(&mut Limits)) -> Result {
+        self.domain.inner().slots.change_limits(self.index, change)
+    }
+
+    /// Writes the slots that the owner holds as a list of ranges, such as `0-3,7`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`.
+    pub fn show(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // First and last slot of the range that is being collected.
+        let mut range: Option<(u16, u16)> = None;
+        let mut separator = "";
+        let mut print = |(first, last)| {
+            write!(f, "{separator}{first}")?;
+            separator = ",";
+            if first < last {
+                write!(f, "-{last}")?;
+            }
+            Ok(())
+        };
+
+        self.domain.0.for_each(|irq| {
+            if Cookie(irq.cookie).owner() != self.index {
+                return Ok(());
+            }
+            range = match range {
+                Some((first, last)) if last + 1 == irq.hwirq => Some((first, irq.hwirq)),
+                Some(done) => {
+                    print(done)?;
+                    Some((irq.hwirq, irq.hwirq))
+                }
+                None => Some((irq.hwirq, irq.hwirq)),
+            };
+            Ok(())
+        })?;
+        range.map_or(Ok(()), print)
     }
 }
 
@@ -448,18 +659,35 @@ fn msi_allowed(pdev: &pci::Device<Bound>) -> bool {
 /// A slot of a domain, to be returned when its interrupt is gone.
 struct Claim<'a, C: Chip> {
     domain: Domain<'a, C>,
-    slot: Slot,
+    index: u16,
+    cookie: Cookie,
     reservation: Option<Reservation<'a>>,
+}
+
+impl<C: Chip> Claim<'_, C> {
+    fn is_pending(&self) -> bool {
+        let state = self.domain.inner().state(self.index);
+        state.is_some_and(|state| state.pending)
+    }
+
+    /// Has what is pending delivered to nobody.
+    fn drain(&self) -> Result {
+        let irq = self.domain.0.alloc(self.index, self.cookie.0, None)?;
+        irq.drain()
+    }
 }
 
 impl<C: Chip> Drop for Claim<'_, C> {
     fn drop(&mut self) {
-        let state = C::state(&self.domain.inner().store, self.slot);
-
-        // The device raised it although nobody waits for it.
-        if state.is_some_and(|state| state.pending) {
-            self.domain.retire(self.slot);
-            core::mem::forget(self.reservation.take());
+        if !self.is_pending() {
+            return;
+        }
+        // The device raised it although nobody waits for it. Its next owner must not get that.
+        if self.drain().is_err() || self.is_pending() {
+            self.domain.retire(self.index);
+            if let Some(reservation) = self.reservation.take() {
+                reservation.retire();
+            }
         }
     }
 }
@@ -472,16 +700,16 @@ pub struct Interrupt<'a, C: Chip> {
 }
 
 impl<C: Chip> Interrupt<'_, C> {
-    /// Returns the slot.
+    /// Returns the index of the slot.
     #[inline]
-    pub fn slot(&self) -> Slot {
-        self.claim.slot
+    pub fn index(&self) -> u16 {
+        self.claim.index
     }
 
     /// Reads the state of the slot from the device, if it responds.
     #[inline]
     pub fn state(&self) -> Option<State> {
-        C::state(&self.claim.domain.inner().store, self.slot())
+        self.claim.domain.inner().state(self.claim.index)
     }
 }
 
@@ -493,7 +721,11 @@ impl<'a, C: Chip> AsRef<msi::Interrupt<'a>> for Interrupt<'a, C> {
 }
 
 // SAFETY: The interrupt is a field.
-unsafe impl<'a, C: Chip> msi::Source<'a> for Interrupt<'a, C> {}
+unsafe impl<'a, C: Chip> msi::Source<'a> for Interrupt<'a, C> {
+    fn check(&self) -> Result {
+        self.claim.domain.inner().store.check()
+    }
+}
 
 #[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]
 #[macros::kunit_tests(rust_kernel_ims)]
@@ -519,37 +751,31 @@ mod tests {
         const NAME: &'static CStr = c"TEST-IMS";
         type Store<'a> = MmioArray<'a, Registers>;
 
-        fn mask(store: &Self::Store<'_>, slot: Slot) {
-            if let Some(regs) = store.slot(slot.index) {
-                io_write!(regs, .control, 1);
-            }
+        fn mask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+            io_write!(slot, .control, 1);
         }
 
-        fn unmask(store: &Self::Store<'_>, slot: Slot) {
-            if let Some(regs) = store.slot(slot.index) {
-                io_write!(regs, .control, 0);
-            }
+        fn unmask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+            io_write!(slot, .control, 0);
         }
 
-        fn state(store: &Self::Store<'_>, slot: Slot) -> Option<State> {
-            let control = io_read!(store.slot(slot.index)?, .control);
+        fn state(slot: View<'_, Self>) -> Option<State> {
+            let control = io_read!(slot, .control);
             Some(State {
                 masked: control & 1 != 0,
                 pending: control & 2 != 0,
             })
         }
 
-        fn write_message(store: &Self::Store<'_>, slot: Slot, message: Message) {
-            if let Some(regs) = store.slot(slot.index) {
-                io_write!(regs, .address_lo, message.address as u32);
-                io_write!(regs, .address_hi, (message.address >> 32) as u32);
-                io_write!(regs, .data, message.data);
-            }
+        fn write_message(slot: View<'_, Self>, message: Message) {
+            io_write!(slot, .address_lo, message.address as u32);
+            io_write!(slot, .address_hi, (message.address >> 32) as u32);
+            io_write!(slot, .data, message.data);
         }
     }
 
     #[test]
-    fn store_touches_one_slot() {
+    fn store_touches_one_slot() -> Result {
         const EMPTY: Registers = Registers {
             address_lo: 0,
             address_hi: 0,
@@ -558,18 +784,17 @@ mod tests {
         };
         let mut table = [EMPTY; 5];
         let store = MmioArray::fake(&mut table);
-        let slot = Slot::new(3);
+        let slot = store.slot(3).ok_or(EINVAL)?;
 
-        TestChip::mask(&store, slot);
+        TestChip::mask(slot, None);
         assert_eq!(
-            TestChip::state(&store, slot),
+            TestChip::state(slot),
             Some(State {
                 masked: true,
                 pending: false
             })
         );
         TestChip::write_message(
-            &store,
             slot,
             Message {
                 address: 0x1234_5678_fee0_0abc,
@@ -579,8 +804,6 @@ mod tests {
 
         // One past the end, and the last number there is.
         for index in [5, u16::MAX] {
-            TestChip::mask(&store, Slot::new(index));
-            TestChip::write_message(&store, Slot::new(index), Message::default());
             assert!(store.slot(index).is_none());
         }
 
@@ -593,19 +816,21 @@ mod tests {
         for (index, regs) in table.iter().enumerate() {
             assert_eq!(*regs, if index == 3 { expected } else { EMPTY });
         }
+        Ok(())
     }
 
     #[test]
     fn cookie_keeps_the_pasid() {
         for pasid in [0, 1, 0x12345, 0xfffff] {
-            let slot = Slot {
-                index: 7,
-                pasid: Pasid::try_new(pasid),
-            };
-            assert!(slot.pasid.is_some());
-            assert_eq!(Slot::from_parts(7, slot.cookie()), slot);
+            let pasid = Pasid::try_new(pasid);
+            assert!(pasid.is_some());
+            for owner in [0, 1, u16::MAX] {
+                let cookie = Cookie::new(owner, pasid);
+                assert_eq!(cookie.pasid(), pasid);
+                assert_eq!(cookie.owner(), owner);
+            }
         }
-        assert_eq!(Slot::from_parts(9, Slot::new(9).cookie()), Slot::new(9));
+        assert_eq!(Cookie::new(u16::MAX, None).pasid(), None);
         assert_eq!(Pasid::try_new(0x10_0000u32), None);
     }
 

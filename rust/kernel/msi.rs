@@ -32,17 +32,33 @@ use crate::{
         self,
         Holder, //
     },
+    io::poll::read_poll_timeout,
     irq::{
         self,
         Flags,
-        IrqRequest, //
+        IrqRequest,
+        IrqReturn, //
     },
     pci,
     prelude::*,
-    str::CStr,
-    sync::aref::ARef,
+    str::{
+        CStr,
+        CString, //
+    },
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
+    },
+    time::Delta,
     types::Opaque, //
 };
+
+mod affinity;
+
+pub use self::affinity::Affinity;
 
 /// The domain id that all domains of this module use: MSI or MSI-X owns the default one.
 const DOMAIN_ID: c_uint = bindings::msi_domain_ids_MSI_SECONDARY_DOMAIN;
@@ -127,6 +143,22 @@ pub trait Chip: Send + Sync {
     /// Name of the chip. The core makes it `<parent's prefix><NAME>-<device>`.
     const NAME: &'static CStr;
 
+    /// Telling the device of a change takes sleeping. What `mask`, `unmask` and `write_message` do
+    /// takes effect in [`Chip::sync_unlock`], at the end of the batch that [`Chip::lock`] began.
+    ///
+    /// Such an interrupt cannot be managed: nobody could sleep where a CPU goes offline.
+    const SLOW: bool = false;
+
+    /// Begins a batch of changes. Not atomic: may sleep.
+    fn lock(&self) {}
+
+    /// Ends the batch: what was masked in it does not arrive any more. Not atomic: may sleep.
+    ///
+    /// # Safety
+    ///
+    /// This task must have called [`Self::lock`], once for each call of this.
+    unsafe fn sync_unlock(&self) {}
+
     /// Stops the device from sending the message, and returns when none is on its way any more.
     fn mask(&self, irq: &IrqData);
 
@@ -164,25 +196,11 @@ impl<T: Chip> Domain<T> {
     ///   stores: that takes interrupt remapping.
     /// - [`EBUSY`] if the device has such a domain already.
     /// - [`ENOMEM`] if there is not enough memory.
-    pub fn new<'b, E>(
-        holder: &Holder<'_, 'b>,
-        size: u32,
-        chip: impl PinInit<T, E>,
-    ) -> Result<&'b Self>
-    where
-        T: 'static,
-        Error: From<E>,
-    {
-        // SAFETY: A `'static` chip borrows nothing that could go away.
-        unsafe { Self::new_with_lt(holder, size, chip) }
-    }
-
-    /// Like [`Domain::new`], for a chip that borrows.
     ///
     /// # Safety
     ///
     /// What `chip` borrows must stay valid until the device drops what it was handed before now.
-    pub unsafe fn new_with_lt<'b, E>(
+    pub unsafe fn new<'b, E>(
         holder: &Holder<'_, 'b>,
         size: u32,
         chip: impl PinInit<T, E>,
@@ -251,17 +269,26 @@ impl<T: Chip> Domain<T> {
     /// Allocates interrupt `hwirq`. Sleeps.
     ///
     /// It takes no vector: that is for the request. `cookie` is at the chip's disposal, see
-    /// [`IrqData::cookie`].
+    /// [`IrqData::cookie`]. Of `affinity` it gets the mask of the number that comes with it.
     ///
     /// # Errors
     ///
     /// - [`ERANGE`] if `hwirq` is beyond the size of the domain.
     /// - [`EBUSY`] if it is allocated.
     /// - [`ENOSPC`] if the parent domain has none left.
+    /// - [`EOPNOTSUPP`] if `affinity` asks for a managed interrupt of a chip that is slow.
     /// - [`ENOMEM`] if there is not enough memory.
     #[inline]
-    pub fn alloc(&self, hwirq: u16, cookie: u64) -> Result<Interrupt<'_>> {
-        Interrupt::new(self.device(), hwirq, cookie)
+    pub fn alloc(
+        &self,
+        hwirq: u16,
+        cookie: u64,
+        affinity: Option<(&Affinity, usize)>,
+    ) -> Result<Interrupt<'_>> {
+        if T::SLOW && affinity.is_some_and(|(affinity, _)| affinity.is_managed()) {
+            return Err(EOPNOTSUPP);
+        }
+        Interrupt::new(self.device(), hwirq, cookie, affinity)
     }
 
     /// Calls `f` for each allocated interrupt. Sleeps.
@@ -287,11 +314,22 @@ impl<T: Chip> Domain<T> {
 
         template.chip = bindings::irq_chip {
             name: T::NAME.as_char_ptr(),
-            irq_mask: Some(Self::irq_mask),
-            irq_unmask: Some(Self::irq_unmask),
+            // The flow handler masks what comes too fast. A slow chip does not take part in that.
+            irq_mask: Some(if T::SLOW { nothing } else { Self::irq_mask }),
+            irq_unmask: Some(if T::SLOW { nothing } else { Self::irq_unmask }),
             // Without these two, disable_irq() masks only at the next interrupt.
             irq_disable: Some(Self::irq_mask),
             irq_enable: Some(Self::irq_unmask),
+            irq_bus_lock: if T::SLOW {
+                Some(Self::irq_bus_lock)
+            } else {
+                None
+            },
+            irq_bus_sync_unlock: if T::SLOW {
+                Some(Self::irq_bus_sync_unlock)
+            } else {
+                None
+            },
             irq_write_msi_msg: Some(Self::irq_write_msi_msg),
             irq_get_irqchip_state: Some(Self::irq_get_irqchip_state),
             // `irq_set_affinity` stays empty: the core fills it.
@@ -346,6 +384,44 @@ impl<T: Chip> Domain<T> {
     /// # Safety
     ///
     /// Only for the core to call, for an interrupt of this domain.
+    unsafe extern "C" fn irq_bus_lock(data: *mut bindings::irq_data) {
+        // SAFETY: Per the safety requirements.
+        if let Some(chip) = unsafe { Self::in_use(data) } {
+            chip.lock();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Only for the core to call, for an interrupt of this domain.
+    unsafe extern "C" fn irq_bus_sync_unlock(data: *mut bindings::irq_data) {
+        // SAFETY: Per the safety requirements. An interrupt does not come into use in between.
+        unsafe {
+            if let Some(chip) = Self::in_use(data) {
+                chip.sync_unlock();
+            }
+        }
+    }
+
+    /// Returns the chip, unless the interrupt is just being allocated: the core locks it once while
+    /// it has no descriptor, and holds locks that all of the machine's allocations wait for.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::callback`].
+    unsafe fn in_use<'a>(data: *mut bindings::irq_data) -> Option<&'a T> {
+        // SAFETY: Per the safety requirements.
+        unsafe {
+            if (*(*data).common).msi_desc.is_null() {
+                return None;
+            }
+            Some(Self::callback(data).0)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Only for the core to call, for an interrupt of this domain.
     unsafe extern "C" fn irq_write_msi_msg(
         data: *mut bindings::irq_data,
         msg: *mut bindings::msi_msg,
@@ -378,7 +454,12 @@ impl<T: Chip> Domain<T> {
     }
 }
 
-// What follows calls functions that are not exported to modules, hence neither generic nor inlined.
+// The functions below that call what is not exported to modules are neither generic nor inlined.
+
+/// # Safety
+///
+/// Safe to call.
+unsafe extern "C" fn nothing(_data: *mut bindings::irq_data) {}
 
 /// # Safety
 ///
@@ -447,6 +528,8 @@ pub struct Allocated {
     pub hwirq: u16,
     /// Its Linux interrupt number.
     pub virq: u32,
+    /// The cookie that it was allocated with.
+    pub cookie: u64,
     /// How often it has been delivered.
     pub count: u32,
     /// The message that was last written.
@@ -507,16 +590,18 @@ unsafe fn found(desc: *mut bindings::msi_desc) -> Option<Allocated> {
     // SAFETY: Valid per the safety requirements. The message is copied volatile as
     // `irq_write_msi_msg()` may write it under another lock; one that is read while it changes is
     // shown wrong and used for nothing.
-    let (hwirq, virq, message) = unsafe {
+    let (hwirq, virq, cookie, message) = unsafe {
         (
             (*desc).msi_index,
             (*desc).irq,
+            (*desc).__bindgen_anon_1.data.icookie.value,
             core::ptr::addr_of!((*desc).msg).read_volatile(),
         )
     };
     Some(Allocated {
         hwirq,
         virq,
+        cookie,
         // SAFETY: Safe to call with any number.
         count: unsafe { bindings::kstat_irqs_usr(virq) },
         message: (&message).into(),
@@ -540,8 +625,10 @@ unsafe fn remove(dev: &Device) {
         }
     }
 
-    // SAFETY: The domain exists per the safety requirements.
+    // SAFETY: The domain exists per the safety requirements. Sleeping is fine, see
+    // `Interrupt::synchronize()` on what for.
     unsafe {
+        bindings::synchronize_rcu_expedited();
         bindings::msi_domain_free_irqs_all(dev.as_raw(), DOMAIN_ID);
         bindings::msi_remove_device_irq_domain(dev.as_raw(), DOMAIN_ID);
     }
@@ -575,12 +662,46 @@ pub struct Interrupt<'a> {
     dev: &'a Device<Bound>,
     hwirq: u16,
     virq: u32,
+    /// Which RCU grace period ends the handler: a cookie of RCU's, or one of the values below.
+    handled: Atomic<usize>,
 }
 
 impl<'a> Interrupt<'a> {
+    /// There was no handler. RCU has an odd number for grace periods that are over, too.
+    const NEVER_HANDLED: usize = 1;
+    /// There is or was a handler, and nobody knows until when.
+    const HANDLED: usize = usize::MAX;
+
+    /// Notes that the handler has just been unregistered.
     #[inline(never)]
-    fn new(dev: &'a Device<Bound>, hwirq: u16, cookie: u64) -> Result<Self> {
+    fn released(&self) {
+        // SAFETY: Safe to call.
+        let cookie = unsafe { bindings::get_state_synchronize_rcu() };
+        self.handled.store(cookie, Relaxed);
+    }
+
+    /// Waits until no CPU is still on its way to the handler: one may have looked up the interrupt
+    /// just when the vector was taken from it. From the look-up to the end of the handler
+    /// interrupts are off, which holds up RCU's grace period.
+    fn synchronize(&self) {
+        match self.handled.load(Relaxed) {
+            Self::NEVER_HANDLED => (),
+            // SAFETY: Whoever frees interrupts may sleep.
+            Self::HANDLED => unsafe { bindings::synchronize_rcu_expedited() },
+            // SAFETY: Whoever frees interrupts may sleep.
+            cookie => unsafe { bindings::cond_synchronize_rcu_expedited(cookie) },
+        }
+    }
+
+    #[inline(never)]
+    fn new(
+        dev: &'a Device<Bound>,
+        hwirq: u16,
+        cookie: u64,
+        affinity: Option<(&Affinity, usize)>,
+    ) -> Result<Self> {
         let mut cookie = bindings::msi_instance_cookie { value: cookie };
+        let affinity = affinity.map_or(core::ptr::null(), |(masks, index)| masks.get(index));
 
         // SAFETY: Only called by `Domain`, whose invariant says that the secondary domain exists.
         let map = unsafe {
@@ -588,7 +709,7 @@ impl<'a> Interrupt<'a> {
                 dev.as_raw(),
                 DOMAIN_ID,
                 hwirq.into(),
-                core::ptr::null(),
+                affinity,
                 &mut cookie,
             )
         };
@@ -599,13 +720,42 @@ impl<'a> Interrupt<'a> {
             dev,
             hwirq,
             virq: map.virq as u32,
+            handled: Atomic::new(Self::NEVER_HANDLED),
         })
     }
 
-    /// Returns the number of the interrupt in its domain.
-    #[inline]
-    pub fn hwirq(&self) -> u16 {
-        self.hwirq
+    /// Has the device send what is pending, and takes it. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`ETIMEDOUT`] if nothing arrives within a second, or those of [`request`].
+    #[inline(never)]
+    pub(crate) fn drain(&self) -> Result {
+        /// Whether the interrupt has arrived.
+        struct Arrived(Atomic<bool>);
+
+        impl irq::Handler for Arrived {
+            fn handle(&self) -> IrqReturn {
+                self.0.store(true, Relaxed);
+                IrqReturn::Handled
+            }
+        }
+
+        let handler = Ok(Arrived(Atomic::new(false)));
+        let name = CString::try_from(c"drain")?;
+        // SAFETY: The registration ends here.
+        let registered =
+            unsafe { Registered::new(self.into(), Flags::TRIGGER_NONE, name, handler)? };
+        let arrived = read_poll_timeout(
+            || Ok(registered.handler().0.load(Relaxed)),
+            |&arrived| arrived,
+            Delta::from_micros(50),
+            Delta::from_secs(1),
+        );
+
+        drop(registered);
+        self.released();
+        arrived.map(|_| ())
     }
 
     /// Returns the Linux interrupt number.
@@ -632,6 +782,7 @@ impl Drop for Interrupt<'_> {
         // of them were dropped or leaked.
         unsafe {
             free_leaked_handlers(self.virq);
+            self.synchronize();
             bindings::msi_domain_free_irqs_range(dev, DOMAIN_ID, hwirq, hwirq);
         }
     }
@@ -642,7 +793,12 @@ impl Drop for Interrupt<'_> {
 /// # Safety
 ///
 /// `as_ref()` must always return the same interrupt, which lives as long as `self`.
-pub unsafe trait Source<'a>: AsRef<Interrupt<'a>> {}
+pub unsafe trait Source<'a>: AsRef<Interrupt<'a>> {
+    /// Returns what went wrong when the device was told of changes, if it has to be told.
+    fn check(&self) -> Result {
+        Ok(())
+    }
+}
 
 impl<'a> AsRef<Interrupt<'a>> for Interrupt<'a> {
     #[inline]
@@ -657,50 +813,41 @@ unsafe impl<'a> Source<'a> for Interrupt<'a> {}
 /// An interrupt with a handler. Dropping it unregisters the handler, then frees the interrupt.
 pub struct Requested<'a, S: Source<'a>, H: irq::Handler + 'static> {
     // The order is the order of release.
-    registration: Pin<KBox<irq::Registration<'a, H>>>,
+    handler: Registered<'a, H>,
     source: S,
     masked: bool,
 }
 
 /// Requests the interrupt of `source` for `handler`: it gets a vector, its message is written and
-/// it is unmasked. Sleeps.
+/// it is unmasked. `/proc/interrupts` shows `name`. Sleeps.
 ///
 /// # Errors
 ///
 /// The error comes with `source`, to try again or to free: [`ENOSPC`] if no vector is left,
-/// [`ENOMEM`], or what `handler` fails with.
+/// [`ENOMEM`], what `handler` fails with, or what telling the device of the change fails with.
 pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     source: S,
     flags: Flags,
-    name: &'static CStr,
+    name: CString,
     handler: impl PinInit<H, Error> + 'a,
 ) -> Result<Requested<'a, S, H>, (Error, S)> {
     let interrupt = source.as_ref();
+    interrupt.handled.store(Interrupt::HANDLED, Relaxed);
 
     // SAFETY: `virq` is an interrupt of `dev`, and outlives the registration: the two stay together
     // in `Requested`, whose fields are dropped in order.
     let request = unsafe { IrqRequest::new(interrupt.dev, interrupt.virq) };
 
     // SAFETY: The interrupt is freed with its domain at the latest, when the device is unbound.
-    match unsafe { register(request, flags, name, handler) } {
-        Ok(registration) => Ok(Requested {
-            registration,
+    let registered = unsafe { Registered::new(request, flags, name, handler) };
+    match registered.and_then(|handler| source.check().map(|()| handler)) {
+        Ok(handler) => Ok(Requested {
+            handler,
             source,
             masked: false,
         }),
         Err(error) => Err((error, source)),
     }
-}
-
-/// Waits until no CPU is still on its way to the handler of an interrupt that was released before:
-/// it may have looked up the interrupt just when the vector was taken from it. Sleeps.
-///
-/// Whoever frees interrupts that their device raised until now calls this in between.
-#[inline(never)]
-pub fn synchronize() {
-    // SAFETY: Safe to call where sleeping is. Interrupts are off from the vector's look-up to the
-    // end of the handler, which holds up the grace period.
-    unsafe { bindings::synchronize_rcu() };
 }
 
 /// The MSI-X vectors of a device, beside its message store.
@@ -735,7 +882,7 @@ impl<'b> Vectors<'b> {
         self.0.len()
     }
 
-    /// Requests vector `index` for `handler`. Sleeps.
+    /// Requests vector `index` for `handler`. `/proc/interrupts` shows `name`. Sleeps.
     ///
     /// # Errors
     ///
@@ -745,11 +892,11 @@ impl<'b> Vectors<'b> {
         &'b self,
         index: usize,
         flags: Flags,
-        name: &'static CStr,
+        name: CString,
         handler: impl PinInit<H, Error> + 'b,
-    ) -> Result<Pin<KBox<irq::Registration<'b, H>>>> {
+    ) -> Result<Registered<'b, H>> {
         // SAFETY: `drop()` frees what is leaked, and the vectors are held by the device.
-        unsafe { register(self.0.index(index)?.into(), flags, name, handler) }
+        unsafe { Registered::new(self.0.index(index)?.into(), flags, name, handler) }
     }
 }
 
@@ -767,28 +914,48 @@ impl Drop for Vectors<'_> {
     }
 }
 
-/// # Safety
-///
-/// The core must free the interrupt of `request` when its device is unbound or before.
-unsafe fn register<'a, H: irq::Handler + 'static>(
-    request: IrqRequest<'a>,
-    flags: Flags,
-    name: &'static CStr,
-    handler: impl PinInit<H, Error> + 'a,
-) -> Result<Pin<KBox<irq::Registration<'a, H>>>> {
-    // SAFETY: If the result is leaked, so is its memory: the handler owns what it uses and stays
-    // valid. Its code stays too: a module goes away only after its devices are unbound, when the
-    // interrupt has been freed.
-    let registration = unsafe { irq::Registration::new(request, flags, name, handler) };
+/// A handler. Dropping it unregisters it, and sleeps.
+pub struct Registered<'a, H: irq::Handler + 'static> {
+    registration: Pin<KBox<irq::Registration<'a, H>>>,
+    // Goes after the registration, which has a pointer to it.
+    _name: CString,
+}
 
-    KBox::pin_init(registration, GFP_KERNEL)
+impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
+    /// # Safety
+    ///
+    /// The core must free the interrupt of `request` when its device is unbound or before.
+    unsafe fn new(
+        request: IrqRequest<'a>,
+        flags: Flags,
+        name: CString,
+        handler: impl PinInit<H, Error> + 'a,
+    ) -> Result<Self> {
+        let text: *const CStr = &*name;
+
+        // SAFETY: If the result is leaked, so is its memory: the name and the handler, which owns
+        // what it uses, stay valid. Its code stays too: it is in the module whose chip the
+        // interrupt is of, as no other can name that type, and a module goes away only after its
+        // devices are unbound, when the interrupt has been freed.
+        let registration = unsafe { irq::Registration::new(request, flags, &*text, handler) };
+        Ok(Self {
+            registration: KBox::pin_init(registration, GFP_KERNEL)?,
+            _name: name,
+        })
+    }
+
+    /// Returns the handler.
+    #[inline]
+    pub fn handler(&self) -> &H {
+        self.registration.handler()
+    }
 }
 
 impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
     /// Returns the handler.
     #[inline]
     pub fn handler(&self) -> &H {
-        self.registration.handler()
+        self.handler.handler()
     }
 
     /// Returns the owner of the interrupt.
@@ -799,32 +966,39 @@ impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
 
     /// Masks the interrupt. When this returns its handler is not running, and will not run before
     /// [`Self::unmask`]. Sleeps.
-    pub fn mask(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// What telling the device of the change fails with, if it has to be told.
+    pub fn mask(&mut self) -> Result {
         if !self.masked {
             // SAFETY: The interrupt is requested.
             unsafe { bindings::disable_irq(self.source.as_ref().virq) };
             self.masked = true;
         }
-    }
-
-    /// Returns whether [`Self::mask`] has masked the interrupt.
-    #[inline]
-    pub fn is_masked(&self) -> bool {
-        self.masked
+        self.source.check()
     }
 
     /// Unmasks the interrupt. If it was raised while it was masked, its handler runs once.
-    pub fn unmask(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// What telling the device of the change fails with, if it has to be told.
+    pub fn unmask(&mut self) -> Result {
         if self.masked {
             // SAFETY: The interrupt is requested, and was disabled by `mask()`.
             unsafe { bindings::enable_irq(self.source.as_ref().virq) };
             self.masked = false;
         }
+        self.source.check()
     }
 
     /// Unregisters the handler: the interrupt is masked and returns its vector. Sleeps.
+    ///
+    /// To free many, release them all before the first is dropped: that waits once for all.
     pub fn release(self) -> S {
-        drop(self.registration);
+        drop(self.handler);
+        self.source.as_ref().released();
         self.source
     }
 }

@@ -10,8 +10,9 @@ use kernel::{
     ims::{
         self,
         MmioArray,
-        Slot,
-        State, //
+        Pasid,
+        State,
+        View, //
     },
     io::{
         io_read,
@@ -23,11 +24,11 @@ use kernel::{
 
 pub(crate) struct Chip;
 
-/// The control word of `slot`: masking must keep the PASID that it is bound to.
+/// The control word of a slot: masking must keep the PASID that it is bound to.
 #[inline(always)]
-fn control(slot: Slot, mask: bool) -> u32 {
+fn control(mask: bool, pasid: Option<Pasid>) -> u32 {
     let control = SlotControl::zeroed().with_mask(mask);
-    match slot.pasid {
+    match pasid {
         Some(pasid) => control.with_pasid_en(true).with_pasid(pasid),
         None => control,
     }
@@ -39,22 +40,18 @@ impl ims::Chip for Chip {
     type Store<'a> = MmioArray<'a, SlotRegisters>;
 
     #[inline(always)]
-    fn mask(store: &Self::Store<'_>, slot: Slot) {
-        if let Some(regs) = store.slot(slot.index) {
-            io_write!(regs, .control, control(slot, true));
-        }
+    fn mask(slot: View<'_, Self>, pasid: Option<Pasid>) {
+        io_write!(slot, .control, control(true, pasid));
     }
 
     #[inline(always)]
-    fn unmask(store: &Self::Store<'_>, slot: Slot) {
-        if let Some(regs) = store.slot(slot.index) {
-            io_write!(regs, .control, control(slot, false));
-        }
+    fn unmask(slot: View<'_, Self>, pasid: Option<Pasid>) {
+        io_write!(slot, .control, control(false, pasid));
     }
 
     #[inline(always)]
-    fn state(store: &Self::Store<'_>, slot: Slot) -> Option<State> {
-        let control = io_read!(store.slot(slot.index)?, .control);
+    fn state(slot: View<'_, Self>) -> Option<State> {
+        let control = io_read!(slot, .control);
         // Reserved bits are never set: all ones come from a device that is gone.
         if control == u32::MAX {
             return None;
@@ -68,12 +65,10 @@ impl ims::Chip for Chip {
     }
 
     #[inline(always)]
-    fn write_message(store: &Self::Store<'_>, slot: Slot, message: Message) {
-        if let Some(regs) = store.slot(slot.index) {
-            // CAST: The address takes two registers.
-            io_write!(regs, .address_lo, message.address as u32);
-            io_write!(regs, .address_hi, (message.address >> 32) as u32);
-            io_write!(regs, .data, message.data);
-        }
+    fn write_message(slot: View<'_, Self>, message: Message) {
+        // CAST: The address takes two registers.
+        io_write!(slot, .address_lo, message.address as u32);
+        io_write!(slot, .address_hi, (message.address >> 32) as u32);
+        io_write!(slot, .data, message.data);
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::{
     chip::Chip,
+    parameters::Parameters,
     regs::*, //
 };
 use kernel::{
@@ -12,7 +13,6 @@ use kernel::{
     ims::{
         self,
         MmioArray,
-        Pasid,
         Window, //
     },
     io::{
@@ -34,6 +34,7 @@ use kernel::{
         DevresBar, //
     },
     prelude::*,
+    str::CString,
     sync::{
         aref::ARef,
         atomic::{
@@ -50,6 +51,9 @@ use kernel::{
 
 pub(crate) type Registers<'a> = Window<'a, END>;
 
+/// Failed commands that the log reports.
+const MAX_REPORTS: u32 = 10;
+
 /// What the device has, from its capability registers.
 pub(crate) struct Capabilities {
     pub(crate) wqs: u32,
@@ -60,6 +64,7 @@ pub(crate) struct Capabilities {
     max_xfer_shift: u8,
     max_batch_shift: u8,
     op_config: bool,
+    shared_mode: bool,
     commands: Option<u32>,
     wqcfg: usize,
     grpcfg: usize,
@@ -121,8 +126,6 @@ impl irq::Handler for EventHandler {
     }
 }
 
-type EventRegistration<'a> = Pin<KBox<irq::Registration<'a, EventHandler>>>;
-
 /// The device.
 #[pin_data]
 pub(crate) struct Device<'a> {
@@ -132,13 +135,15 @@ pub(crate) struct Device<'a> {
     pub(crate) caps: Capabilities,
     pub(crate) domain: ims::Domain<'a, Chip>,
     pub(crate) events: Arc<Events>,
-    _registration: EventRegistration<'a>,
+    _events: msi::Registered<'a, EventHandler>,
     timeout: Delta,
     /// The device takes one command at a time.
     #[pin]
     command: Mutex<()>,
     /// A command never completed.
     dead: Atomic<bool>,
+    /// Commands that failed.
+    failures: Atomic<u32>,
 }
 
 /// Reads what the device can do, and refuses what this driver cannot use.
@@ -166,6 +171,7 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
         max_xfer_shift: gencap.max_xfer_shift().get() as u8,
         max_batch_shift: gencap.max_batch_shift().get() as u8,
         op_config: wqcap.op_config(),
+        shared_mode: wqcap.shared_mode(),
         commands: gencap.cmd_cap().then(|| regs.read(CMDCAP).commands().get()),
         wqcfg: offset(offsets.wqcfg().get()),
         grpcfg: offset(offsets.grpcfg().get()),
@@ -283,14 +289,11 @@ impl<'a> Device<'a> {
             },
             GFP_KERNEL,
         )?;
-        let registration = msi::Vectors::new(holder, 1, 1)
+        let name = CString::try_from_fmt(fmt!("idxd_ims-{}-events", dev.as_ref().name()))?;
+        let handler = msi::Vectors::new(holder, 1, 1)
             .and_then(|vectors| {
-                vectors.request(
-                    0,
-                    Flags::TRIGGER_NONE,
-                    c"idxd-ims-events",
-                    Ok(EventHandler(events.clone())),
-                )
+                let handler = EventHandler(events.clone());
+                vectors.request(0, Flags::TRIGGER_NONE, name, Ok(handler))
             })
             .inspect_err(|e| dev_err!(dev, "cannot use MSI-X vector 0: {e:?}\n"))?;
 
@@ -302,10 +305,11 @@ impl<'a> Device<'a> {
             caps,
             domain,
             events,
-            _registration: registration,
+            _events: handler,
             timeout,
             command <- new_mutex!(()),
             dead: Atomic::new(false),
+            failures: Atomic::new(0),
         }))
     }
 
@@ -340,7 +344,7 @@ impl<'a> Device<'a> {
             self.timeout,
         );
         let status = self.regs.read(CMDSTS);
-        if status.active() {
+        if status.active() || waited.is_err() {
             // What comes of it later could be taken for the next one's.
             self.dead.store(true, Relaxed);
         }
@@ -348,7 +352,10 @@ impl<'a> Device<'a> {
             dev_err!(self.dev, "{command:?} does not complete\n");
             return Err(ETIMEDOUT);
         }
-        let result = check(self.dev, command, status)?;
+        // User space can have as many failures as it likes: it is told, the log is not.
+        let loud = self.failures.fetch_add(1, Relaxed) < MAX_REPORTS;
+        let result = check(self.dev, command, status, loud)?;
+        self.failures.fetch_sub(1, Relaxed);
         if waited.is_err() {
             dev_err!(self.dev, "{command:?} completed without an interrupt\n");
             return Err(EIO);
@@ -363,10 +370,16 @@ impl<'a> Device<'a> {
             .is_some_and(|commands| commands & (1 << command as u32) != 0)
     }
 
-    /// Configures `wqs` dedicated work queues in one group with all engines, and enables the
-    /// device.
-    pub(crate) fn configure(&self, wqs: u32, pasid: Option<Pasid>) -> Result {
+    /// Configures `wqs` work queues in one group with all engines, and enables the device.
+    pub(crate) fn configure(&self, wqs: u32, parameters: &Parameters) -> Result {
         let caps = &self.caps;
+        if parameters.shared && !(caps.shared_mode && ims::can_enqueue()) {
+            dev_err!(
+                self.dev,
+                "no shared work queues: the device or the CPU cannot\n"
+            );
+            return Err(EOPNOTSUPP);
+        }
         let entries = caps.wq_entries / wqs;
         if entries == 0 {
             dev_err!(
@@ -378,12 +391,13 @@ impl<'a> Device<'a> {
         }
 
         let mode = WqMode::zeroed()
-            .with_dedicated(true)
+            .with_dedicated(!parameters.shared)
             .with_const_priority::<10>();
-        let mode = match pasid {
+        let mode = match parameters.pasid {
             Some(pasid) => mode.with_pasid_en(true).with_pasid(pasid),
             None => mode,
         };
+        let threshold = WqThreshold::zeroed().try_with_threshold(entries)?;
         let limits = WqLimits::zeroed()
             .try_with_max_xfer_shift(caps.max_xfer_shift)?
             .try_with_max_batch_shift(caps.max_batch_shift)?;
@@ -395,6 +409,7 @@ impl<'a> Device<'a> {
             for word in (0..wqcfg::OPERATIONS).step_by(size_of::<u32>()) {
                 let value = match word {
                     wqcfg::SIZE if used => entries,
+                    wqcfg::THRESHOLD if used && parameters.shared => threshold.into_raw(),
                     wqcfg::MODE if used => mode.into_raw(),
                     wqcfg::LIMITS if used => limits.into_raw(),
                     _ => 0,
@@ -491,7 +506,7 @@ fn reset(dev: &pci::Device, regs: Registers<'_>, timeout: Delta) -> Result {
     idle("an earlier command")?;
     regs.write_reg(GENCTRL::zeroed());
     regs.write_reg(CMD::zeroed().with_const_cmd::<{ Command::ResetDevice as u32 }>());
-    check(dev, Command::ResetDevice, idle("ResetDevice")?)?;
+    check(dev, Command::ResetDevice, idle("ResetDevice")?, true)?;
     regs.write_reg(INTCAUSE::from_raw(u32::MAX));
     acknowledge_error(regs);
 
@@ -508,7 +523,7 @@ fn acknowledge_error<'a>(regs: impl Io<'a, Target = Region<END>, Backend = MmioB
 }
 
 /// Returns the result of a command that completed.
-fn check(dev: &pci::Device, command: Command, status: CMDSTS) -> Result<u16> {
+fn check(dev: &pci::Device, command: Command, status: CMDSTS, loud: bool) -> Result<u16> {
     if status.into_raw() == u32::MAX {
         dev_err!(dev, "the device does not respond\n");
         return Err(EIO);
@@ -517,7 +532,9 @@ fn check(dev: &pci::Device, command: Command, status: CMDSTS) -> Result<u16> {
         // CAST: The field has 16 bits.
         0 => Ok(status.result().get() as u16),
         error => {
-            dev_err!(dev, "{command:?} failed with status {error:#x}\n");
+            if loud {
+                dev_err!(dev, "{command:?} failed with status {error:#x}\n");
+            }
             Err(EIO)
         }
     }

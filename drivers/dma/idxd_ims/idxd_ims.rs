@@ -2,284 +2,193 @@
 
 //! Driver for the Intel Data Streaming Accelerator (DSA) with its interrupt message store (IMS).
 //!
-//! MSI-X vector 0 takes the device's own events. The completions of each work queue come by an
-//! interrupt of the message store, from the device's own irq domain.
+//! MSI-X vector 0 takes the device's own events. Each enabled work queue is a subdevice, whose
+//! driver allocates interrupts of the message store for it, from the device's own irq domain.
 
 use kernel::{
+    auxiliary,
     bindings,
-    device::{
-        Bound,
-        Core, //
-    },
+    debugfs::ScopedDir,
+    device::Core,
+    driver,
+    fmt,
     held::{
         Held,
-        Holder, //
+        Holder,
+        Publisher, //
     },
-    ims::Pasid,
-    msi,
+    ims::Limits,
     new_mutex,
     pci,
     prelude::*,
     str::CString,
-    sync::Mutex,
-    time::Delta, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Mutex, //
+    },
+    types::{
+        CovariantForLt,
+        ForLt, //
+    },
+    InPlaceModule, //
 };
 
 mod chip;
-mod debugfs;
+mod client;
 mod device;
-mod line;
+mod interrupt;
+mod parameters;
 mod queue;
 mod regs;
+mod workqueue;
 
 use crate::{
-    debugfs::HeldState,
+    client::Client,
     device::Device,
-    line::Line,
-    queue::Queue, //
+    parameters::Parameters,
+    queue::Queue,
+    workqueue::{
+        Share,
+        WorkQueue, //
+    }, //
 };
 
-/// What a device has been set up to do.
-struct Work<'a> {
-    lines: KVVec<Option<Line<'a>>>,
-    queues: KVec<Queue>,
+/// All of a device.
+struct State<'a> {
+    device: Pin<KBox<Device<'a>>>,
+    queues: KVec<Pin<KBox<Mutex<Queue>>>>,
+    parameters: Parameters,
 }
 
-/// All of a device.
-#[pin_data(PinnedDrop)]
-struct State<'a> {
-    // Interrupts go before the device that they come from.
-    #[pin]
-    work: Mutex<Work<'a>>,
-    #[pin]
-    device: Device<'a>,
-    pasid: Option<Pasid>,
-}
+type HeldState = Held<ForLt!(State<'_>)>;
 
 impl<'a> State<'a> {
+    /// Enables the device and its work queues.
     fn new(holder: &Holder<'_, 'a>, parameters: Parameters) -> Result<Pin<KBox<Self>>> {
-        let device = Device::new(holder, parameters.timeout)?;
-        let state = KBox::pin_init(
-            try_pin_init!(Self {
-                work <- new_mutex!(Work { lines: KVVec::new(), queues: KVec::new() }),
-                device <- device,
-                pasid: parameters.pasid,
-            }? Error),
+        let dev = holder.device();
+        let device = KBox::pin_init(Device::new(holder, parameters.timeout)?, GFP_KERNEL)?;
+        let mut state = KBox::new(
+            Self {
+                device,
+                queues: KVec::new(),
+                parameters,
+            },
             GFP_KERNEL,
         )?;
 
-        state
-            .start(holder.device().as_ref(), parameters)
-            .inspect_err(|e| dev_err!(holder.device(), "cannot start the device: {e:?}\n"))?;
-        Ok(state)
+        state.start(dev.as_ref())?;
+        Ok(state.into())
     }
 
-    /// Enables the device and its work queues, each with an interrupt.
-    fn start(&self, dev: &kernel::device::Device<Bound>, parameters: Parameters) -> Result {
-        let most = self.device.caps.wqs;
-        let wqs = match parameters.wqs {
-            0 => most,
-            wqs => wqs.min(most),
+    fn start(&mut self, dev: &kernel::device::Device<kernel::device::Bound>) -> Result {
+        let caps = &self.device.caps;
+        let wqs = match self.parameters.wqs {
+            0 => caps.wqs,
+            wqs => wqs.min(caps.wqs),
         };
 
-        self.device.configure(wqs, self.pasid)?;
-        self.alloc(wqs as usize)?;
-        self.each(0, wqs as usize, Self::request)?;
-
-        let mut work = self.work.lock();
+        self.device.configure(wqs, &self.parameters)?;
         for index in 0..wqs {
-            let queue = Queue::new(dev, &self.device, index, self.pasid, parameters.timeout)?;
-            work.queues.push(queue, GFP_KERNEL)?;
+            let queue = Queue::new(dev, &self.device, index, &self.parameters)?;
+            let queue = KBox::pin_init(new_mutex!(queue), GFP_KERNEL)?;
+            self.queues.push(queue, GFP_KERNEL)?;
         }
         dev_info!(
             dev,
-            "{wqs} of {most} work queues, {} message store slots\n",
-            self.device.caps.slots
+            "{wqs} of {} work queues, {} message store slots\n",
+            caps.wqs,
+            caps.slots
         );
         Ok(())
     }
-
-    /// Allocates `count` interrupts, all or none. They get the lowest numbers that are free.
-    fn alloc(&self, count: usize) -> Result {
-        let domain = self.device.domain;
-        let mut work = self.work.lock();
-        if count > domain.size() as usize - domain.used() {
-            return Err(ENOSPC);
-        }
-
-        let mut lines = KVVec::with_capacity(count, GFP_KERNEL)?;
-        work.lines.reserve(count, GFP_KERNEL)?;
-        for _ in 0..count {
-            interruptible()?;
-            lines.push(Line::alloc(&self.device, self.pasid)?, GFP_KERNEL)?;
-        }
-
-        let mut lines = lines.into_iter();
-        for entry in work.lines.iter_mut().filter(|entry| entry.is_none()) {
-            *entry = lines.next();
-        }
-        for line in lines {
-            work.lines.push(Some(line), GFP_KERNEL)?;
-        }
-        Ok(())
-    }
-
-    /// Runs `operation` on `count` interrupts, up to the first that fails.
-    fn each(
-        &self,
-        first: usize,
-        count: usize,
-        operation: impl Fn(&Self, Line<'a>) -> (Option<Line<'a>>, Result),
-    ) -> Result {
-        let mut work = self.work.lock();
-        let end = first.checked_add(count).ok_or(EINVAL)?;
-
-        for entry in work.lines.get_mut(first..end).ok_or(ENOENT)? {
-            interruptible()?;
-            let line = entry.take().ok_or(ENOENT)?;
-            let (line, result) = operation(self, line);
-            *entry = line;
-            result?;
-        }
-        Ok(())
-    }
-
-    fn request(&self, line: Line<'a>) -> (Option<Line<'a>>, Result) {
-        let (line, result) = line.request(&self.device);
-        (Some(line), result)
-    }
-
-    fn release(&self, line: Line<'a>) -> (Option<Line<'a>>, Result) {
-        let (line, result) = line.release(&self.device);
-        (Some(line), result)
-    }
-
-    fn free(&self, line: Line<'a>) -> (Option<Line<'a>>, Result) {
-        match line {
-            Line::Requested { .. } => (None, line.release(&self.device).1),
-            Line::Allocated(_) => (None, Ok(())),
-        }
-    }
-
-    fn set_masked(&self, number: usize, masked: bool) -> Result {
-        let mut work = self.work.lock();
-        let line = work.lines.get_mut(number).and_then(Option::as_mut);
-        line.ok_or(ENOENT)?.set_masked(masked)
-    }
-
-    /// Has work queue `wq` raise interrupt `number`, `count` times.
-    fn noop(&self, wq: usize, number: usize, count: usize) -> Result {
-        self.submit(wq, number, |queue, line| {
-            (0..count).try_for_each(|_| {
-                interruptible()?;
-                queue.noop(&self.device, line)
-            })
-        })
-    }
-
-    /// Has work queue `wq` copy `bytes` bytes and raise interrupt `number`.
-    fn copy(&self, wq: usize, number: usize, bytes: usize) -> Result {
-        self.submit(wq, number, |queue, line| {
-            queue.copy(&self.device, line, bytes)
-        })
-    }
-
-    fn submit(
-        &self,
-        wq: usize,
-        number: usize,
-        operation: impl FnOnce(&mut Queue, &Line<'a>) -> Result,
-    ) -> Result {
-        let mut work = self.work.lock();
-        let Work { lines, queues } = &mut *work;
-        let line = lines.get(number).and_then(Option::as_ref).ok_or(ENOENT)?;
-
-        operation(queues.get_mut(wq).ok_or(ENOENT)?, line)
-    }
 }
 
-#[pinned_drop]
-impl PinnedDrop for State<'_> {
-    fn drop(self: Pin<&mut Self>) {
-        let mut work = self.work.lock();
-
-        // Not every reset takes the handles back. What fails has been said.
-        for entry in work.lines.iter_mut() {
-            let is_requested = |line: &mut Line<'_>| matches!(line, Line::Requested { .. });
-            let Some(line) = entry.take_if(is_requested) else {
-                continue;
-            };
-            let (line, result) = line.release(&self.device);
-            *entry = Some(line);
-            if result.is_err() {
-                break;
-            }
-        }
+impl Drop for State<'_> {
+    fn drop(&mut self) {
         if self.device.quiesce().is_err() {
             dev_err!(self.device.pci(), "not reset: its memory stays allocated\n");
-            core::mem::forget(core::mem::take(&mut work.queues));
+            core::mem::forget(core::mem::take(&mut self.queues));
         }
-        // The slots are freed with the lines, when nothing can raise or handle them any more.
-        msi::synchronize();
     }
 }
 
-/// Fails with [`EINTR`] if a signal asks to stop.
-fn interruptible() -> Result {
-    if kernel::current!().signal_pending() {
-        return Err(EINTR);
+/// Shows the device in debugfs, and its work queues as subdevices with a share of the slots each.
+fn publish<'s, 'b>(
+    held: &'s HeldState,
+    state: &'s State<'b>,
+    publisher: &Publisher<'_, 's>,
+) -> Result {
+    /// Makes the ids of subdevices differ between devices.
+    static DEVICES: Atomic<u32> = Atomic::new(0);
+
+    let (device, parameters) = (&*state.device, &state.parameters);
+    let dev = device.pci();
+    let slots = device.domain.size();
+    let limits = Limits {
+        guarantee: parameters.guarantee,
+        ceiling: match parameters.ceiling {
+            0 => slots,
+            ceiling => ceiling.min(slots),
+        },
+    };
+    let first_id = DEVICES.fetch_add(1, Relaxed) << 8;
+
+    publisher.debugfs("idxd_ims", held, files)?;
+    // CAST: There are at most 128 work queues.
+    for (index, queue) in (0u32..).zip(&state.queues) {
+        let owner = device.domain.owner(limits).inspect_err(|e| {
+            dev_err!(dev, "cannot give {limits:?} to work queue {index}: {e:?}\n");
+        })?;
+        let wq = WorkQueue {
+            device,
+            index,
+            queue,
+            owner,
+            pasid: parameters.pasid,
+            file_ceiling: parameters.file_ceiling,
+        };
+
+        publisher.attributes(&CString::try_from_fmt(fmt!("wq{index}"))?, Share(owner))?;
+        publisher.subdevice::<CovariantForLt!(WorkQueue<'_>)>(
+            client::MODULE,
+            client::SUBDEVICE,
+            first_id | index,
+            Ok(wq),
+        )?;
     }
     Ok(())
 }
 
-/// The module parameters, checked.
-#[derive(Clone, Copy)]
-struct Parameters {
-    wqs: u32,
-    timeout: Delta,
-    pasid: Option<Pasid>,
+fn files<'data>(held: &'data HeldState, dir: &ScopedDir<'data, '_>) {
+    dir.read_callback_file(c"slots", held, &show_slots);
+    dir.read_callback_file(c"counters", held, &show_counters);
 }
 
-impl Parameters {
-    fn get(pdev: &pci::Device<Bound>) -> Result<Self> {
-        let wqs = module_parameters::wqs.value();
-        if wqs > 128 {
-            dev_err!(pdev, "parameter wqs={wqs} is not within 0..=128\n");
-            return Err(EINVAL);
-        }
-        let timeout = module_parameters::timeout_ms.value();
-        if !(1..=60_000).contains(&timeout) {
-            dev_err!(
-                pdev,
-                "parameter timeout_ms={timeout} is not within 1..=60000\n"
-            );
-            return Err(EINVAL);
-        }
-        let pasid = match module_parameters::pasid.value() {
-            -1 => None,
-            value => {
-                let pasid = u32::try_from(value).ok().and_then(Pasid::try_new);
-                if pasid.is_none() {
-                    dev_err!(pdev, "parameter pasid={value} is not within -1..=1048575\n");
-                    return Err(EINVAL);
-                }
-                pasid
-            }
-        };
+/// Slots in use: slot, virq, count as the core sees it, message, state.
+fn show_slots(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    held.with(|state| state.device.domain.show(f))
+}
 
-        Ok(Self {
-            wqs,
-            timeout: Delta::from_millis(timeout.into()),
-            pasid,
-        })
-    }
+fn show_counters(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    held.with(|state| {
+        let (domain, events) = (state.device.domain, &state.device.events);
+
+        writeln!(f, "slots {}", domain.size())?;
+        writeln!(f, "used {}", domain.used())?;
+        writeln!(f, "stale {}", domain.stale())?;
+        writeln!(f, "commands {}", events.commands.load(Relaxed))?;
+        writeln!(f, "errors {}", events.errors.load(Relaxed))?;
+        writeln!(f, "last_error {:#x}", events.last_error.load(Relaxed))?;
+        writeln!(f, "halts {}", events.halts.load(Relaxed))?;
+        let revoked = events.handles_revoked.load(Relaxed);
+        writeln!(f, "handles_revoked {revoked}")
+    })
 }
 
 struct Driver;
-
-struct Data<'bound> {
-    _state: &'bound HeldState,
-}
 
 kernel::pci_device_table!(
     PCI_TABLE,
@@ -302,31 +211,42 @@ kernel::pci_device_table!(
 
 impl pci::Driver for Driver {
     type IdInfo = ();
-    type Data<'bound> = Data<'bound>;
+    type Data<'bound> = Self;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
         _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+    ) -> impl PinInit<Self, Error> + 'bound {
         let parameters = Parameters::get(pdev)?;
-        let name = CString::try_from_fmt(fmt!("idxd_ims-{}", pdev.as_ref().name()))?;
 
         pdev.enable_device_mem()
             .inspect_err(|e| dev_err!(pdev, "cannot enable the device: {e:?}\n"))?;
         pdev.set_master();
-        let state = Held::new(
-            pdev,
-            &name,
-            |holder| State::new(holder, parameters),
-            debugfs::files,
-        )?;
-        Ok(Data { _state: state })
+        HeldState::probe(pdev, |holder| State::new(holder, parameters), publish)?;
+        Ok(Self)
     }
 }
 
-kernel::module_pci_driver! {
-    type: Driver,
+#[pin_data]
+struct Module {
+    #[pin]
+    _pci: driver::Registration<pci::Adapter<Driver>>,
+    #[pin]
+    _auxiliary: driver::Registration<auxiliary::Adapter<Client>>,
+}
+
+impl InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _auxiliary <- driver::Registration::new(client::MODULE, module),
+            _pci <- driver::Registration::new(client::MODULE, module),
+        })
+    }
+}
+
+module! {
+    type: Module,
     name: "idxd_ims",
     authors: ["rust-ims maintainers"],
     description: "Intel Data Streaming Accelerator with interrupt message store",
@@ -343,6 +263,22 @@ kernel::module_pci_driver! {
         pasid: i32 {
             default: -1,
             description: "PASID of work queues and interrupts, 0 to 1048575; -1 for none (default)",
+        },
+        shared: u32 {
+            default: 0,
+            description: "1: work queues are shared, which takes a PASID; 0: dedicated (default)",
+        },
+        guarantee: u32 {
+            default: 1,
+            description: "Slots that other work queues leave to each, 0 to 65536 (1)",
+        },
+        ceiling: u32 {
+            default: 0,
+            description: "Slots that each work queue can have, 1 to 65536; 0 for all (default)",
+        },
+        file_ceiling: u32 {
+            default: 2048,
+            description: "Interrupts that one open file can have, 1 to 65536 (2048)",
         },
     },
 }

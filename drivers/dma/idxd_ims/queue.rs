@@ -4,7 +4,7 @@
 
 use crate::{
     device::Device,
-    line::Line,
+    parameters::Parameters,
     regs::*, //
 };
 use kernel::{
@@ -13,6 +13,7 @@ use kernel::{
         Bound, //
     },
     dma::Coherent,
+    fmt,
     ims::Pasid,
     io::{
         io_read,
@@ -30,15 +31,26 @@ const SOURCE: usize = 8;
 const TARGET: usize = SOURCE + Queue::MAX_COPY / 8;
 const WORDS: usize = TARGET + Queue::MAX_COPY / 8;
 
+/// What a descriptor has the device do.
+#[derive(Clone, Copy)]
+pub(crate) enum Operation {
+    Noop,
+    /// Copy so many bytes, at most [`Queue::MAX_COPY`].
+    Copy(usize),
+}
+
 /// An enabled work queue. It has one descriptor in flight at most.
 pub(crate) struct Queue {
     index: u32,
     pasid: Option<Pasid>,
+    shared: bool,
     memory: Coherent<[u64]>,
     timeout: Delta,
-    pub(crate) submitted: u64,
+    submitted: u64,
     /// A descriptor never completed, and may still.
     stuck: bool,
+    /// One failed, and that has been reported.
+    failed: bool,
 }
 
 impl Queue {
@@ -50,32 +62,36 @@ impl Queue {
         dev: &device::Device<Bound>,
         device: &Device<'_>,
         index: u32,
-        pasid: Option<Pasid>,
-        timeout: Delta,
+        parameters: &Parameters,
     ) -> Result<Self> {
         let memory = Coherent::zeroed_slice(dev, WORDS, GFP_KERNEL)?;
 
         device.enable_wq(index)?;
         Ok(Self {
             index,
-            pasid,
+            pasid: parameters.pasid,
+            shared: parameters.shared,
             memory,
-            timeout,
+            timeout: parameters.timeout,
             submitted: 0,
             stuck: false,
+            failed: false,
         })
     }
 
-    /// Runs a NOOP that raises `line`.
-    pub(crate) fn noop(&mut self, device: &Device<'_>, line: &Line<'_>) -> Result {
-        self.run(device, OPCODE_NOOP, line, [0, 0], 0)
+    /// Runs an operation that raises the interrupt of `handle`, and waits for its completion
+    /// record. Sleeps.
+    ///
+    /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on, [`EIO`] if it fails.
+    pub(crate) fn run(&mut self, device: &Device<'_>, op: Operation, handle: u16) -> Result {
+        match op {
+            Operation::Noop => self.submit(device, OPCODE_NOOP, handle, [0, 0], 0),
+            Operation::Copy(bytes) => self.copy(device, handle, bytes),
+        }
     }
 
-    /// Has the device copy `bytes` bytes and raise `line`, and compares.
-    pub(crate) fn copy(&mut self, device: &Device<'_>, line: &Line<'_>, bytes: usize) -> Result {
-        if bytes == 0 || bytes > Self::MAX_COPY {
-            return Err(EINVAL);
-        }
+    /// Has the device copy `bytes` bytes, and compares.
+    fn copy(&mut self, device: &Device<'_>, handle: u16, bytes: usize) -> Result {
         if self.stuck {
             return Err(ETIMEDOUT);
         }
@@ -93,7 +109,7 @@ impl Queue {
         // CAST: At most `MAX_COPY`.
         let size = bytes as u32;
         let ends = [address(SOURCE), address(TARGET)];
-        self.run(device, OPCODE_MEMMOVE, line, ends, size)?;
+        self.submit(device, OPCODE_MEMMOVE, handle, ends, size)?;
 
         for word in 0..words {
             let source = io_read!(self.memory, [try: SOURCE + word]);
@@ -104,24 +120,17 @@ impl Queue {
                 end => u64::MAX >> (8 * (end - bytes)),
             };
             if target != source & copied {
-                dev_err!(
-                    device.pci(),
-                    "memmove of {bytes} bytes differs at {}\n",
-                    word * 8
-                );
-                return Err(EIO);
+                return Err(self.report(device, OPCODE_MEMMOVE, "copies other bytes"));
             }
         }
         Ok(())
     }
 
-    /// Runs a descriptor: waits for its completion record and, unless `line` is masked, for its
-    /// interrupt. So interrupts do not merge on their way, as those of one vector can.
-    fn run(
+    fn submit(
         &mut self,
         device: &Device<'_>,
         opcode: u8,
-        line: &Line<'_>,
+        handle: u16,
         ends: [u64; 2],
         size: u32,
     ) -> Result {
@@ -136,7 +145,7 @@ impl Queue {
         };
         let tail = DescriptorTail::zeroed()
             .with_size(size)
-            .with_int_handle(line.handle()?);
+            .with_int_handle(handle);
         let record = self.memory.dma_address() + COMPLETION as u64 * 8;
         let descriptor = [
             head.into_raw(),
@@ -154,9 +163,17 @@ impl Queue {
             return Err(ETIMEDOUT);
         }
 
-        let handled = line.handled();
         io_write!(self.memory, [try: COMPLETION], 0);
-        device.portals.write512(portal * PORTAL_SIZE, &descriptor)?;
+        if self.shared {
+            read_poll_timeout(
+                || Ok(device.portals.enqueue512(portal * PORTAL_SIZE, &descriptor)),
+                |result| *result != Err(EAGAIN),
+                Delta::from_micros(20),
+                self.timeout,
+            )??;
+        } else {
+            device.portals.write512(portal * PORTAL_SIZE, &descriptor)?;
+        }
         self.submitted += 1;
 
         // CAST: The status is the first byte of the record.
@@ -171,22 +188,20 @@ impl Queue {
             dev_err!(device.pci(), "operation {opcode:#x} does not complete\n");
         })?;
         if status != COMPLETION_SUCCESS {
-            dev_err!(
-                device.pci(),
-                "operation {opcode:#x} failed with status {status:#x}\n"
-            );
-            return Err(EIO);
-        }
-
-        if line.is_live() {
-            read_poll_timeout(
-                || Ok(line.handled()),
-                |&now| now != handled,
-                Delta::from_micros(20),
-                self.timeout,
-            )
-            .inspect_err(|_| dev_err!(device.pci(), "operation {opcode:#x}: no interrupt\n"))?;
+            return Err(self.report(device, opcode, fmt!("fails with status {status:#x}")));
         }
         Ok(())
+    }
+
+    /// Reports the first failure: user space can have as many as it likes.
+    fn report(&mut self, device: &Device<'_>, opcode: u8, what: impl fmt::Display) -> Error {
+        if !core::mem::replace(&mut self.failed, true) {
+            dev_err!(
+                device.pci(),
+                "work queue {}: operation {opcode:#x} {what}; later failures are not reported\n",
+                self.index
+            );
+        }
+        EIO
     }
 }

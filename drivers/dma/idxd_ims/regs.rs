@@ -42,6 +42,7 @@ register! {
         15:0 total_wq_size;
         23:16 num_wqs;
         27:24 wqcfg_size;
+        48:48 shared_mode => bool;
         49:49 dedicated_mode => bool;
         54:54 op_config => bool;
     }
@@ -140,6 +141,13 @@ pub(crate) enum Command {
 pub(crate) const INT_HANDLE_IMS: u32 = 1 << 16;
 
 bitfield! {
+    /// WQCFG bytes 4-7.
+    pub(crate) struct WqThreshold(u32) {
+        15:0 threshold;
+    }
+}
+
+bitfield! {
     /// WQCFG bytes 8-11.
     pub(crate) struct WqMode(u32) {
         0:0 dedicated => bool;
@@ -179,6 +187,7 @@ bitfield! {
 /// Offsets within a WQCFG entry, in bytes.
 pub(crate) mod wqcfg {
     pub(crate) const SIZE: usize = 0;
+    pub(crate) const THRESHOLD: usize = 4;
     pub(crate) const MODE: usize = 8;
     pub(crate) const LIMITS: usize = 12;
     /// Only if `WQCAP.op_config`.

@@ -5,6 +5,7 @@
 use super::Store;
 use crate::{
     bindings,
+    error::to_result,
     held::Holder,
     io::{
         Io,
@@ -69,17 +70,45 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
     ///
     /// [`EINVAL`] if `offset` is no multiple of 64 or the bytes do not fit.
     pub fn write512(self, offset: usize, value: &[u64; 8]) -> Result {
-        let view = self.as_view();
-        let end = offset.checked_add(size_of_val(value)).ok_or(EINVAL)?;
-        if offset % size_of_val(value) != 0 || end > view.size() {
-            return Err(EINVAL);
-        }
+        let dst = self.line(offset)?;
 
-        let dst = MmioBackend::address(view) + offset;
         // SAFETY: The BAR is mapped for `'a`, and the range was checked.
-        unsafe { bindings::ims_write512(dst as *mut c_void, value.as_ptr()) };
+        unsafe { bindings::ims_write512(dst, value.as_ptr()) };
         Ok(())
     }
+
+    /// Like [`Self::write512`], for a device that may not take the bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if `offset` is no multiple of 64 or the bytes do not fit, [`EAGAIN`] if the
+    /// device does not take them now, [`EOPNOTSUPP`] if the CPU cannot do that, see
+    /// [`can_enqueue`].
+    pub fn enqueue512(self, offset: usize, value: &[u64; 8]) -> Result {
+        let dst = self.line(offset)?;
+        if !can_enqueue() {
+            return Err(EOPNOTSUPP);
+        }
+        // SAFETY: The BAR is mapped for `'a`, the range was checked, and the CPU can do it.
+        to_result(unsafe { bindings::ims_enqueue512(dst, value.as_ptr()) })
+    }
+
+    /// Returns the address of 64 bytes at `offset`.
+    fn line(self, offset: usize) -> Result<*mut c_void> {
+        const LINE: usize = 64;
+
+        let view = self.as_view();
+        if offset % LINE != 0 || offset.checked_add(LINE).ok_or(EINVAL)? > view.size() {
+            return Err(EINVAL);
+        }
+        Ok((MmioBackend::address(view) + offset) as *mut c_void)
+    }
+}
+
+/// Returns whether the CPU has [`Window::enqueue512`].
+pub fn can_enqueue() -> bool {
+    // SAFETY: Safe to call.
+    unsafe { bindings::ims_can_enqueue() }
 }
 
 impl MmioBackend {
@@ -148,10 +177,22 @@ impl<'a, S> MmioArray<'a, S> {
             _slots: PhantomData,
         })
     }
+}
 
-    /// Returns a view of slot `index`, if there is one.
+// SAFETY: The mapping belongs to a `Window`, hence to the device until it is unbound.
+unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
+    type View<'x>
+        = Mmio<'x, S>
+    where
+        Self: 'x;
+
+    #[inline]
+    fn slots(&self) -> u32 {
+        self.slots
+    }
+
     #[inline(always)]
-    pub fn slot(&self, index: u16) -> Option<Mmio<'_, S>> {
+    fn slot(&self, index: u16) -> Option<Mmio<'_, S>> {
         if u32::from(index) >= self.slots {
             return None;
         }
@@ -159,14 +200,6 @@ impl<'a, S> MmioArray<'a, S> {
         let slot = MmioRaw::new(self.base + usize::from(index) * size_of::<S>());
         // SAFETY: The slot is mapped per the type invariant.
         Some(unsafe { Mmio::from_raw(slot) })
-    }
-}
-
-// SAFETY: The mapping belongs to a `Window`, hence to the device until it is unbound.
-unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
-    #[inline]
-    fn slots(&self) -> u32 {
-        self.slots
     }
 }
 

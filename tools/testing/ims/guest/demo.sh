@@ -3,6 +3,7 @@
 # What `make run` shows: the driver, its irq domain, and interrupts from the message store.
 set -e
 module=modules/idxd_ims.ko
+imsctl=$PWD/selftests/ims/imsctl
 
 title()
 {
@@ -16,20 +17,11 @@ show()
 	"$@"
 }
 
-# Give the driver a command.
-control()
+# Open the work queue's file, and run the commands on standard input.
+session()
 {
-	printf '# echo %s > control\n' "$*"
-	echo "$*" > "$debug/control"
-}
-
-# The first slots of the table.
-slots()
-{
-	# A message can take some milliseconds to arrive.
-	sleep 0.1
-	echo '# head -n 4 slots'
-	head -n 4 "$debug/slots"
+	printf '# imsctl %s\n' "$node"
+	"$imsctl" -e "$node"
 }
 
 title 'The device'
@@ -38,36 +30,49 @@ show lspci -nn -d 8086:0b25
 title 'Load the driver'
 show insmod $module
 debug=$(echo /sys/kernel/debug/idxd_ims-*)
+bdf=${debug#*idxd_ims-}
+node=/dev/idxd_ims/$bdf.wq0
 
 title 'Its irq domain, as the kernel reports it'
 domain=$(echo /sys/kernel/debug/irq/domains/*IDXD-IMS*)
 printf '# cat %s\n' "$domain"
 awk '/(name|parent):/ { print } /mapped:/ && NR < 4 { print }' "$domain"
 
-title 'Its interrupts'
-echo '# grep -E "CPU0|idxd" /proc/interrupts'
-grep -E 'CPU0|idxd' /proc/interrupts
+title 'Its work queues: each is a subdevice with a file, and a share of the message store'
+show ls -x -w 100 /sys/bus/auxiliary/devices
+show ls -l "$node"
+cd "/sys/bus/pci/devices/$bdf"
+show grep . wq0/guarantee wq0/ceiling
 
-title 'Work: no-operations and a copy, through portals that raise slots of the message store'
-control noop 0 0 1000
-control noop 1 1
-control memmove 1 1 8000
-slots
+title 'A file of work queue 0: two interrupts, raised with no-operations and a copy'
+cd "$debug"
+session <<'EOF_SESSION'
+alloc 2
+noop 0 1000
+copy 1 8000
+run grep -E 'CPU0|IDXD' /proc/interrupts
+run cat slots
+EOF_SESSION
 
-title 'Mask slot 0, raise it three times, unmask it: the one that is pending arrives'
-control mask 0
-control noop 0 0 3
-slots
-control unmask 0
-slots
+title 'Another file: mask an interrupt, raise it three times, unmask it: one is pending, and arrives'
+session <<'EOF_SESSION'
+alloc
+mask 0
+noop 0 3
+state 0
+run cat slots
+unmask 0
+wait 0 1
+EOF_SESSION
 
-title 'Counters'
-show head -n 5 "$debug/counters"
+title 'The files are closed: all slots are back'
+show head -n 3 counters
 
 title 'Unload the driver'
+cd /
 show rmmod idxd_ims
 if dmesg | grep -E 'WARNING|BUG|Oops|No irq handler'; then
 	exit 1
 fi
 echo 'clean: no slot, no domain, no complaint is left'
-! ls -d /sys/kernel/debug/idxd_ims-* /sys/kernel/debug/irq/domains/*IDXD* 2> /dev/null
+! ls -d /sys/kernel/debug/idxd_ims-* /sys/kernel/debug/irq/domains/*IDXD* /dev/idxd_ims 2> /dev/null

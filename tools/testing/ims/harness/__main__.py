@@ -6,11 +6,16 @@ import shlex
 import signal
 import sys
 
-from . import boot, build, check, demo, guest, procs, say
+from . import boot, build, check, demo, guest, machine, procs, say
 
 
-def model_options():
-    return tuple(shlex.split(os.environ.get("MODEL", "")))
+def model():
+    """The device that a guest is to have, and its model's options: MODEL='[DEVICE] [OPTION...]'."""
+    words = shlex.split(os.environ.get("MODEL", ""))
+    device = words.pop(0) if words and not words[0].startswith("-") else "dsa"
+    if device not in machine.DEVICES:
+        raise say.Failure(f"there is no device '{device}', only {' and '.join(machine.DEVICES)}")
+    return device, tuple(words)
 
 
 def machine_kind():
@@ -19,11 +24,11 @@ def machine_kind():
 
 COMMANDS = {
     "kernel": build.kernel_and_selftests,
-    "model": build.model,
+    "model": build.models,
     "check": check.main,
     "run": demo.main,
-    "boot": lambda: boot.interactive(machine_kind(), model_options(), os.environ.get("APPEND", "")),
-    "guest": lambda: guest.main(machine_kind(), model_options()),
+    "boot": lambda: boot.interactive(machine_kind(), *model(), os.environ.get("APPEND", "")),
+    "guest": lambda: guest.main(machine_kind(), *model()),
     "lint": lambda: check.main(only="lint"),
 }
 

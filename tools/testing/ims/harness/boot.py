@@ -27,6 +27,7 @@ class Boot:
     run: tuple = ()  # shell commands, run in the guest's /mnt
     model: tuple | None = None  # the model's options; None: no device
     others: tuple = ()  # options of further devices
+    device: str = "dsa"  # what they all are: see machine.DEVICES
     append: str = "kunit.enable=0"
     deadline: int = 120  # seconds, for the whole boot
     cpu: str = "max"
@@ -88,13 +89,13 @@ class Guest:
             options = [()]  # something has to sit where Linux looks: see machine.py
         devices = []
         for number, words in enumerate(options):
-            socket = scratch / f"dsa{number}"
+            socket = scratch / f"model{number}"
             self.start_model(socket, words, stack)
             devices += machine.model_device(socket, **machine.placed(self.boot.machine, number))
         return devices
 
     def start_model(self, socket, options, stack):
-        command = [paths.OUT / "dsa-model", "--socket", socket, *options]
+        command = [machine.program(self.boot.device), "--socket", socket, *options]
         self.log.write("$ " + " ".join(map(str, command)) + "\n")
         model = procs.start(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -222,10 +223,10 @@ def run(boot, on_line=None):
     return Guest(boot, on_line).run()
 
 
-def interactive(kind, model, append):
+def interactive(kind, device, model, append):
     """A guest with a shell on this terminal."""
     scratch = Path(tempfile.mkdtemp(prefix="ims-", dir="/tmp"))
-    guest = Guest(Boot("interactive", kind, model=model))
+    guest = Guest(Boot("interactive", kind, device=device, model=model))
     try:
         with open(paths.LOG / "model.log", "w", encoding="utf-8") as guest.log:
             with contextlib.ExitStack() as stack, selectors.DefaultSelector() as guest.watch:

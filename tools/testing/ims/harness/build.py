@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The build steps: kernel tree, kernel with modules and selftests, device model."""
+"""The build steps: kernel tree, kernel with modules and selftests, device models."""
 
 import shutil
 from pathlib import Path
@@ -32,8 +32,8 @@ def kernel_and_selftests():
     sync.mirror(scripts, paths.OUT / "guest", sync.walk(scripts))
 
 
-def model():
-    with Step("device model", log="model.log") as step:
+def models():
+    with Step("device models", log="model.log") as step:
         crate.build(step)
 
 

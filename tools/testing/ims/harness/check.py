@@ -25,6 +25,8 @@ def main(only=None):
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
         guests = Guests(pool, [stage for stage in chosen if stage.boots])
         try:
+            # They need what is built, not what the other stages find.
+            guests.start()
             for number, stage in enumerate(chosen, 1):
                 results.append(run_stage(stage, number, guests))
         except BaseException:
@@ -42,19 +44,20 @@ def main(only=None):
 
 
 class Guests:
-    """All guests of all stages, started together once the first stage wants its own."""
+    """All guests of all stages, started together."""
 
     def __init__(self, pool, with_boots):
         self.pool = pool
         self.with_boots = with_boots
-        self.pending = None
+        self.pending = {}
+
+    def start(self):
+        self.pending = {
+            each.name: [self.pool.submit(boot.run, one) for one in each.boots()]
+            for each in self.with_boots
+        }
 
     def of(self, stage):
-        if self.pending is None:
-            self.pending = {
-                each.name: [self.pool.submit(boot.run, one) for one in each.boots()]
-                for each in self.with_boots
-            }
         return self.pending[stage.name]
 
 

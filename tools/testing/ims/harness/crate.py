@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The device model's crate: build it, test it, lint it, all in the cache."""
+"""The device models' crate: build it, test it, lint it, all in the cache."""
 
 import os
 
-from . import lock, paths, sync
+from . import lock, machine, paths, sync
 
 MODEL = paths.BENCH / "model"
 SOURCE = paths.CACHE / "model"
 
 
 def locked():
-    return lock.held(paths.CACHE / "model.lock", "the device model's build")
+    return lock.held(paths.CACHE / "model.lock", "the device models' build")
 
 
 def lay():
@@ -38,5 +38,7 @@ def cargo(step, *words, what):
 def build(step):
     with locked():
         lay()
-        cargo(step, "build", "--release", "--locked", what="building the device model")
-        sync.copy(paths.CACHE / "target/release/dsa-model", paths.OUT / "dsa-model")
+        cargo(step, "build", "--release", "--locked", what="building the device models")
+        for device in machine.DEVICES:
+            program = machine.program(device)
+            sync.copy(paths.CACHE / "target/release" / program.name, program)

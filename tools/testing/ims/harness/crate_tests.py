@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The device model's own tests: cargo test, one result a test."""
+"""The device models' own tests: cargo test, one result a test."""
 
 import re
 import subprocess

@@ -3,15 +3,14 @@
 
 import os
 
-from . import boot, say
+from . import boot, machine, say
 
 
-def main(kind, model):
-    command = os.environ.get("CMD") or "sh guest/machine.sh"
+def main(kind, device, model):
+    command = os.environ.get("CMD") or machine.check(device)
+    append = f"kunit.enable=0 {os.environ.get('APPEND', '')}"
     outcome = boot.run(
-        boot.Boot(
-            "guest", kind, (command,), model, append=f"kunit.enable=0 {os.environ.get('APPEND', '')}"
-        ),
+        boot.Boot("guest", kind, (command,), model, device=device, append=append),
         lambda source, line: print(line, flush=True) if source == "guest" else None,
     )
     if outcome.problems:

@@ -121,7 +121,8 @@ class Build:
         for target, text in targets(log):
             noted.pop(target, None)
             found = [name for name in names if re.search(rf"warning.*\b{name}|{name}:\d+", text, re.S)]
-            if "warning" in text and found:
+            # What failed is built again, and warns again.
+            if "warning" in text and found and not re.search(r"^error(\[|:)", text, re.M):
                 noted[target] = text
         self.warnings.write_text(json.dumps(noted, indent=1))
 

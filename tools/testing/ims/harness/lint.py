@@ -56,7 +56,7 @@ def rustfmt(source):
     of_kernel = [path for path in files if path not in of_crate]
     # Settings must be named: rustfmt looks for them beside a file, and the kernel's are elsewhere.
     yield rustfmt_all("rustfmt, kernel code", of_kernel, source / ".rustfmt.toml")
-    yield rustfmt_all("rustfmt, device model", of_crate, crate.MODEL / "Cargo.toml")
+    yield rustfmt_all("rustfmt, device models", of_crate, crate.MODEL / "Cargo.toml")
 
 
 def rustfmt_all(name, files, settings):
@@ -86,10 +86,10 @@ def checkpatch(source):
 
 
 def readme_example():
-    """The driver in the README is the example that is built and tested."""
-    name = "README's driver is the tested example"
-    tested = (paths.REPO / "rust/kernel/ims.rs").read_text()
-    tested = {line.removeprefix("//!").strip() for line in tested.splitlines()}
+    """The driver in the README is the sample, which is built and tested."""
+    name = "README's driver is the tested sample"
+    tested = (paths.REPO / "samples/rust/rust_driver_ims.rs").read_text()
+    tested = {line.strip() for line in tested.splitlines()}
     blocks = re.findall(r"^```rust\n(.*?)^```", (paths.REPO / "README.md").read_text(), re.M | re.S)
     other = [line for block in blocks for line in block.splitlines() if line.strip() not in tested]
     if other or not blocks:
@@ -118,7 +118,7 @@ def kernel_warnings():
 
 
 def clippy():
-    name = "clippy, device model"
+    name = "clippy, device models"
     with crate.locked():
         crate.lay()
         command = ["cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"]

@@ -4,8 +4,9 @@
 import dataclasses
 import fnmatch
 from collections.abc import Callable
+from pathlib import PurePath
 
-from . import crate, crate_tests, lint, paths
+from . import crate, crate_tests, lint, machine, paths
 from .boot import Boot
 from .machine import FIRST_SLOT
 
@@ -15,15 +16,20 @@ from .machine import FIRST_SLOT
 MACHINES = ("vtd", "vtd-x2apic", "amdvi")
 
 # Programs that want another device than the default one of 256 slots, or another kernel line:
-# program: fields of Boot. They get a guest of their own; the others share one per machine.
+# program: fields of Boot, and on which machines and with which module it runs. They get a guest of
+# their own; the others share two per machine.
 SPECIAL: dict[str, dict] = {
     # More interrupts than the CPUs have vectors. AMD-Vi's table has fewer entries.
     "exhaustion": {"machines": ("vtd", "vtd-x2apic"), "model": ("--slots", "2048")},
+    # The sample driver, for the device that keeps its messages in memory.
+    "queue.sh": {"device": "queue", "model": (), "module": "rust_driver_ims", "deadline": 240},
 }
 
 
+# Programs that do not run on each machine: what they test does not depend on how the CPU's APIC works.
+ONLY_ON = {name: ("vtd-x2apic", "amdvi") for name in ("fuzz", "irqbalance.sh", "quota.sh")}
+
 DEVICE = ("--slots", "256", "--pasid")
-MACHINE_TEST = "sh guest/machine.sh"
 
 
 def selftests():
@@ -33,26 +39,37 @@ def selftests():
     return [name.partition(":")[2] for name in names if name.startswith("ims:")]
 
 
-def command(program):
-    return f"cd selftests/ims; ./{program}"
+def command(program, module=None):
+    sample = f"IMS_SAMPLE_MODULE=/mnt/modules/{module}.ko " if module else ""
+    # The C programs have deadlines of their own.
+    deadline = "timeout -k 5 200 " if program.endswith(".sh") else ""
+    return f"cd selftests/ims; {sample}{deadline}./{program}"
 
 
 def e2e():
     if not has_model():
         return
-    for machine in MACHINES:
-        own = {p for p, fields in SPECIAL.items() if machine in fields.get("machines", MACHINES)}
-        common = [command(p) for p in selftests() if p not in own]
-        yield Boot(f"e2e-{machine}", machine, (MACHINE_TEST, *common), DEVICE, deadline=240)
+    for kind in MACHINES:
+        own = {p for p, fields in SPECIAL.items() if kind in fields.get("machines", MACHINES)}
+        common = [p for p in selftests() if p not in own and kind in ONLY_ON.get(p, MACHINES)]
+        # Two guests, as two run at a time: the programs, and what drives them and Debian's from shell.
+        for name, scripts in (("programs", False), ("scripts", True)):
+            run = [command(p) for p in common if p.endswith(".sh") == scripts]
+            if run:
+                yield Boot(f"e2e-{kind}-{name}", kind, (machine.check("dsa"), *run), DEVICE, deadline=420)
         for program in selftests():
             if program in own:
-                words = {k: v for k, v in SPECIAL[program].items() if k != "machines"}
-                yield Boot(
-                    f"e2e-{machine}-{program}",
-                    machine,
-                    (MACHINE_TEST, command(program)),
-                    **{"model": DEVICE, **words},
-                )
+                yield from special(kind, program)
+
+
+def special(kind, program):
+    words = {"model": DEVICE, "device": "dsa", **SPECIAL[program]}
+    words.pop("machines", None)
+    module = words.pop("module", None)
+    if module and not has_module(module):
+        return
+    run = (machine.check(words["device"]), command(program, module))
+    yield Boot(f"e2e-{kind}-{PurePath(program).stem}", kind, run, **words)
 
 
 # ---- guests: refusals, and the referee ------------------------------------------------------
@@ -65,26 +82,42 @@ REFUSALS = (
     ("--fault ims-table-beyond-bar", -5, "table does not fit BAR"),
     ("--fault ims-table-over-registers", -95, "the device has no message store"),
     ("--fault stuck-mask", -5, "cannot use the message store"),
-    ("--fault cmd-error=13:0x41", -5, "RequestIntHandle failed with status 0x41"),
+    ("--fault cmd-error=6:0x41", -5, "EnableWq failed with status 0x41"),
     ("--fault all-ones", -5, "does not respond"),
     ("--fault cmd-never-completes", -110, "does not complete"),
     ("--fault never-resets", -110, "does not complete"),
 )
 NO_REMAPPING = "need interrupt remapping"
 
+# Of the sample driver, by what its probe fails with; its words are its own.
+SAMPLE_REFUSALS = (
+    ("--fault all-ones", -5),
+    ("--fault no-magic", -5),
+    ("--fault update-never-completes", -110),
+)
+
 
 def refusals():
-    """The driver must decline these with one clear line each, and no WARN."""
-    if has_driver():
+    """Devices that the drivers must decline with one clear line each, or that fail later; no WARN."""
+    if has_module("idxd_ims"):
         yield refusal("refusal-faults", "vtd-x2apic", REFUSALS)
         yield refusal("refusal-noremap", "noremap", [("", -95, NO_REMAPPING)])
+        run = (machine.check("dsa"), "sh guest/handles.sh")
+        yield Boot("refusal-handles", "vtd-x2apic", run, ("--fault", "handle-limit=2"))
+    if has_module("rust_driver_ims"):
+        yield refusal("refusal-queue", "vtd-x2apic", SAMPLE_REFUSALS, "queue", "refusal-queue.sh")
+        run = (machine.check("queue"), "sh guest/queue-failing.sh")
+        model = ("--fault", "update-error-after=8")
+        yield Boot("refusal-queue-later", "vtd-x2apic", run, model, device="queue")
 
 
-def refusal(name, machine, cases):
-    words = [f"{slot:02x} {error} {text}" for slot, (_, error, text) in enumerate(cases, FIRST_SLOT)]
-    run = (MACHINE_TEST, "sh guest/refusal.sh " + " ".join(f"'{word}'" for word in words))
-    devices = [tuple(options.split()) for options, _, _ in cases]
-    return Boot(name, machine, run, devices[0], others=tuple(devices[1:]))
+def refusal(name, kind, cases, device="dsa", script="refusal.sh"):
+    words = []
+    for slot, (_, *wanted) in enumerate(cases, FIRST_SLOT):
+        words.append(" ".join([f"{slot:02x}", *map(str, wanted)]))
+    run = (machine.check(device), f"sh guest/{script} " + " ".join(f"'{word}'" for word in words))
+    devices = [tuple(options.split()) for options, *_ in cases]
+    return Boot(name, kind, run, devices[0], others=tuple(devices[1:]), device=device)
 
 
 def referee():
@@ -102,7 +135,7 @@ def referee():
 # ---- guests: KUnit --------------------------------------------------------------------------
 
 # Suites, and tests of the doctest suite, that are ours; the kernel's own count only if they fail.
-KUNIT_SUITES = ("rust_kernel_msi*", "rust_kernel_ims*", "idxd_ims*")
+KUNIT_SUITES = ("rust_kernel_ims*",)
 KUNIT_DOCTESTS = (
     "rust_doctest_kernel_msi*",
     "rust_doctest_kernel_ims*",
@@ -111,9 +144,8 @@ KUNIT_DOCTESTS = (
 
 
 def kunit():
-    """Built-in suites have run by the time of init; the module's run when it is loaded."""
-    load = ("insmod modules/idxd_ims.ko",) if has_driver() else ()
-    yield Boot("kunit", "vtd-x2apic", load, append="")
+    """The suites have run by the time of init."""
+    yield Boot("kunit", "vtd-x2apic", append="")
 
 
 def is_our_kunit(suite, test):
@@ -139,8 +171,8 @@ def has_model():
     return (crate.MODEL / "Cargo.toml").exists()
 
 
-def has_driver():
-    return (paths.OUT / "modules/idxd_ims.ko").exists()
+def has_module(name):
+    return (paths.OUT / f"modules/{name}.ko").exists()
 
 
 STAGES = [

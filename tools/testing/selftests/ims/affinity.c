@@ -1,49 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Under interrupt remapping an interrupt moves between CPUs without a change
- * of the message in its slot, and none is lost or doubled on the way.
+ * of the message in its slot, and none is lost or doubled on the way. One that is
+ * allocated for a CPU begins there, and a managed one stays.
  */
-#include "ims.h"
+#include "expect.h"
 
 #define MOVES 40
 #define MOST_TRIES 100
 #define RAISES 300
 #define OFFLINES 5
 
+static const char cpu1_online[] = "/sys/devices/system/cpu/cpu1/online";
+
 FIXTURE(affinity) {
 	FIXTURE_DATA(ims) ims;
+	int file;
 	struct ims_irq irq;
 	struct ims_slot slot;
-	uint32_t sent;
 };
 
 FIXTURE_SETUP(affinity)
 {
-	int number;
-
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		SKIP(return, "one CPU");
 	ims_setup(_metadata, &self->ims, NULL);
 	if (_metadata->exit_code)
 		return;
-	number = ims_alloc(1);
-	ASSERT_LE(0, number);
-	ASSERT_EQ(0, ims_control("request %d", number));
-	self->irq = ims_irq(number);
+	self->file = ims_open(0);
+	ASSERT_LE(0, self->file);
+	ASSERT_EQ(0, ims_alloc(self->file, new_eventfd(), &self->irq));
 	ASSERT_TRUE(ims_slot(self->irq.slot, &self->slot));
 	ASSERT_NE(0, self->slot.address);
-	if (ims_page())
-		self->sent = slot_counter(self->irq.slot, SLOT_SENT);
 }
 
 FIXTURE_TEARDOWN(affinity)
 {
+	stop_all();
+	if (!access(cpu1_online, W_OK))
+		EXPECT_EQ(0, write_text(cpu1_online, "1"));
 	ims_teardown(_metadata, &self->ims, NULL);
 }
 
 static int move_to(const struct ims_irq *irq, int cpu)
 {
-	return write_text(path_of("/proc/irq/%d/smp_affinity_list", irq->virq),
+	return write_text(path_of("/proc/irq/%u/smp_affinity_list", irq->virq),
 			  path_of("%d", cpu));
 }
 
@@ -51,26 +52,21 @@ static bool is_on(const struct ims_irq *irq, int cpu)
 {
 	char line[64] = "";
 
-	read_line(line, sizeof(line), path_of("/proc/irq/%d/effective_affinity_list", irq->virq));
+	read_line(line, sizeof(line), path_of("/proc/irq/%u/effective_affinity_list", irq->virq));
 	return !strcmp(line, path_of("%d", cpu));
 }
 
-/* Raises the interrupt for the @nth time, and waits until it was handled. */
-static void raise_one(struct __test_metadata *_metadata, const struct ims_irq *irq, int nth)
+/* Can CPU 1 go offline? */
+static bool has_hotplug(void)
 {
-	ASSERT_EQ(0, ims_control("noop 0 %d", irq->number));
-	ASSERT_TRUE(wait_for(kernel_count(irq->virq) >= nth)) TH_LOG("raise %d was lost", nth);
+	return !access(cpu1_online, W_OK);
 }
 
 /* Was it raised that often in all, as everybody counts? */
-static void expect_count(struct __test_metadata *_metadata, const struct ims_irq *irq,
-			 uint32_t sent_before, int raises)
+static void expect_count(struct __test_metadata *_metadata, struct ims_irq *irq, int raises)
 {
-	settle();
-	EXPECT_EQ(raises, kernel_count(irq->virq));
-	EXPECT_EQ(raises, ims_irq(irq->number).handled);
-	if (ims_page())
-		EXPECT_EQ(raises, slot_counter(irq->slot, SLOT_SENT) - sent_before);
+	EXPECT_ARRIVED_IN_ALL(irq, raises);
+	EXPECT_DEVICE(irq, raises, 0, 0);
 }
 
 static void expect_message(struct __test_metadata *_metadata, const struct ims_irq *irq,
@@ -105,7 +101,7 @@ TEST_F(affinity, follows_and_keeps_the_message)
 		EXPECT_EQ(before + 1, kernel_count_on(self->irq.virq, cpu));
 		expect_message(_metadata, &self->irq, &self->slot);
 	}
-	expect_count(_metadata, &self->irq, self->sent, raises);
+	expect_count(_metadata, &self->irq, raises);
 }
 
 TEST_F_TIMEOUT(affinity, moves_under_a_stream, 60)
@@ -124,7 +120,7 @@ TEST_F_TIMEOUT(affinity, moves_under_a_stream, 60)
 	for (int i = 1; i <= RAISES; i++)
 		raise_one(_metadata, &self->irq, i);
 	EXPECT_TRUE(stop(child)) TH_LOG("a move failed");
-	expect_count(_metadata, &self->irq, self->sent, RAISES);
+	expect_count(_metadata, &self->irq, RAISES);
 	expect_message(_metadata, &self->irq, &self->slot);
 	for (int cpu = 0; cpu < 2; cpu++) {
 		EXPECT_LT(0, kernel_count_on(self->irq.virq, cpu))
@@ -134,11 +130,10 @@ TEST_F_TIMEOUT(affinity, moves_under_a_stream, 60)
 
 TEST_F_TIMEOUT(affinity, survives_cpu_offline, 60)
 {
-	static const char online[] = "/sys/devices/system/cpu/cpu1/online";
 	int status, raises = 0;
 	pid_t child;
 
-	if (access(online, W_OK))
+	if (!has_hotplug())
 		SKIP(return, "CPU 1 cannot go offline");
 	ASSERT_EQ(0, move_to(&self->irq, 1));
 	ASSERT_TRUE(wait_for(is_on(&self->irq, 1)));
@@ -147,9 +142,9 @@ TEST_F_TIMEOUT(affinity, survives_cpu_offline, 60)
 	ASSERT_LE(0, child);
 	if (!child) {
 		for (int i = 0; i < OFFLINES; i++) {
-			if (write_text(online, "0") || !wait_for(!is_on(&self->irq, 1)))
+			if (write_text(cpu1_online, "0") || !wait_for(!is_on(&self->irq, 1)))
 				_exit(1);
-			if (write_text(online, "1") || move_to(&self->irq, 1) ||
+			if (write_text(cpu1_online, "1") || move_to(&self->irq, 1) ||
 			    !wait_for(is_on(&self->irq, 1)))
 				_exit(2);
 		}
@@ -160,8 +155,240 @@ TEST_F_TIMEOUT(affinity, survives_cpu_offline, 60)
 		raise_one(_metadata, &self->irq, ++raises);
 	EXPECT_EQ(0, status);
 	EXPECT_LT(2 * OFFLINES, raises);
-	expect_count(_metadata, &self->irq, self->sent, raises);
+	expect_count(_metadata, &self->irq, raises);
 	expect_message(_metadata, &self->irq, &self->slot);
+}
+
+static int alloc_for(int file, __u32 flags, int cpu, int eventfd, struct ims_irq *irq)
+{
+	struct idxd_ims_alloc alloc = {
+		.flags = IDXD_IMS_ALLOC_CPU | flags, .cpu = cpu, .eventfd = eventfd,
+	};
+
+	return ims_alloc_as(file, &alloc, irq);
+}
+
+/* From the first interrupt on, also if it gets its eventfd later. */
+TEST_F(affinity, allocated_for_a_cpu)
+{
+	for (int i = 0; i < 8; i++) {
+		int cpu = i % 2, flags = i & 2 ? IDXD_IMS_ALLOC_MANAGED : 0, later = i & 4;
+		struct ims_irq irq;
+
+		ASSERT_EQ(0, alloc_for(self->file, flags, cpu, later ? -1 : new_eventfd(), &irq));
+		if (later) {
+			EXPECT_STATE(&irq, true, false);
+			ASSERT_EQ(0, ims_bind(&irq, new_eventfd()));
+		}
+		EXPECT_TRUE(is_on(&irq, cpu)) TH_LOG("CPU %d flags %#x", cpu, flags);
+		raise_one(_metadata, &irq, 1);
+		expect_count(_metadata, &irq, 1);
+		EXPECT_EQ(1, kernel_count_on(irq.virq, cpu)) TH_LOG("CPU %d flags %#x", cpu, flags);
+
+		/* It is there again after a time without eventfd. */
+		ASSERT_EQ(0, ims_bind(&irq, -1));
+		ASSERT_EQ(0, ims_bind(&irq, new_eventfd()));
+		raise_one(_metadata, &irq, 1);
+		EXPECT_EQ(2, kernel_count_on(irq.virq, cpu)) TH_LOG("CPU %d flags %#x", cpu, flags);
+		ASSERT_EQ(0, ims_free(&irq));
+		close(irq.eventfd);
+	}
+}
+
+/* Unless it is managed, it can be moved. */
+TEST_F(affinity, allocated_for_a_cpu_and_moved)
+{
+	struct ims_irq irq, managed;
+	int raises = 0, err;
+
+	ASSERT_EQ(0, alloc_for(self->file, 0, 1, new_eventfd(), &irq));
+	ASSERT_EQ(0, move_to(&irq, 0));
+	for (int i = 0; i < MOST_TRIES && !is_on(&irq, 0); i++)
+		raise_one(_metadata, &irq, ++raises);
+	EXPECT_TRUE(is_on(&irq, 0));
+	raise_one(_metadata, &irq, ++raises);
+	EXPECT_LT(0, kernel_count_on(irq.virq, 0));
+
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &managed));
+	err = move_to(&managed, 0);
+	EXPECT_TRUE(err == -EIO || err == -EPERM) TH_LOG("error %d", err);
+	raise_one(_metadata, &managed, 1);
+	EXPECT_EQ(1, kernel_count_on(managed.virq, 1));
+}
+
+/* One that is not managed comes somewhere else while its CPU is offline. */
+TEST_F_TIMEOUT(affinity, allocated_for_an_offline_cpu, 60)
+{
+	struct ims_irq irq, again;
+
+	if (!has_hotplug())
+		SKIP(return, "CPU 1 cannot go offline");
+	ASSERT_EQ(0, alloc_for(self->file, 0, 1, new_eventfd(), &irq));
+	ASSERT_EQ(0, write_text(cpu1_online, "0"));
+	raise_one(_metadata, &irq, 1);
+	ASSERT_EQ(0, alloc_for(self->file, 0, 1, new_eventfd(), &again));
+	raise_one(_metadata, &again, 1);
+	ASSERT_EQ(0, write_text(cpu1_online, "1"));
+	raise_one(_metadata, &irq, 2);
+	raise_one(_metadata, &again, 2);
+	expect_count(_metadata, &irq, 2);
+	expect_count(_metadata, &again, 2);
+}
+
+/* Raised while its CPU is offline it comes when that is back, and once. */
+TEST_F_TIMEOUT(affinity, managed_waits_for_its_cpu, 60)
+{
+	struct ims_irq irq;
+	int raises = 0;
+
+	if (!has_hotplug())
+		SKIP(return, "CPU 1 cannot go offline");
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
+	for (int i = 0; i < OFFLINES; i++) {
+		raise_one(_metadata, &irq, ++raises);
+		ASSERT_EQ(0, write_text(cpu1_online, "0"));
+		EXPECT_STATE(&irq, true, false);
+		ASSERT_EQ(0, ims_noop(&irq));
+		ASSERT_EQ(0, ims_noop(&irq));
+		EXPECT_ARRIVED_IN_ALL(&irq, raises);
+		EXPECT_STATE(&irq, true, true);
+		/* Others are not concerned. */
+		raise_one(_metadata, &self->irq, i + 1);
+
+		ASSERT_EQ(0, write_text(cpu1_online, "1"));
+		EXPECT_ARRIVED_IN_ALL(&irq, ++raises);
+		EXPECT_STATE(&irq, false, false);
+		EXPECT_DEVICE(&irq, raises, 2 * (i + 1), i + 1);
+	}
+	EXPECT_EQ(raises, kernel_count_on(irq.virq, 1));
+}
+
+/* Without anything pending, nothing comes. */
+TEST_F_TIMEOUT(affinity, managed_comes_back_in_silence, 60)
+{
+	struct ims_irq irq;
+
+	if (!has_hotplug())
+		SKIP(return, "CPU 1 cannot go offline");
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
+	for (int i = 0; i < OFFLINES; i++) {
+		ASSERT_EQ(0, write_text(cpu1_online, "0"));
+		ASSERT_EQ(0, write_text(cpu1_online, "1"));
+	}
+	expect_count(_metadata, &irq, 0);
+	EXPECT_STATE(&irq, false, false);
+	raise_one(_metadata, &irq, 1);
+	expect_count(_metadata, &irq, 1);
+}
+
+/* Allocated, bound and freed while its CPU is offline. */
+TEST_F_TIMEOUT(affinity, managed_for_an_offline_cpu, 60)
+{
+	struct ims_irq irq, later, freed;
+	int first;
+
+	if (!has_hotplug())
+		SKIP(return, "CPU 1 cannot go offline");
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &freed));
+	raise_one(_metadata, &freed, 1);
+	ASSERT_EQ(0, write_text(cpu1_online, "0"));
+	ASSERT_EQ(0, ims_free(&freed));
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &freed));
+	ASSERT_EQ(0, ims_free(&freed));
+	EXPECT_EQ(0, ims_counter("stale"));
+
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, -1, &later));
+	ASSERT_EQ(0, ims_bind(&later, new_eventfd()));
+	EXPECT_STATE(&irq, true, false);
+	EXPECT_STATE(&later, true, false);
+	ASSERT_EQ(0, ims_noop(&irq));
+	ASSERT_EQ(0, ims_noop(&later));
+	EXPECT_ARRIVED_IN_ALL(&irq, 0);
+	EXPECT_ARRIVED_IN_ALL(&later, 0);
+	EXPECT_STATE(&irq, true, true);
+
+	/* It is pending for whatever eventfd it has in the end. */
+	first = irq.eventfd;
+	ASSERT_EQ(0, ims_bind(&irq, new_eventfd()));
+	ASSERT_EQ(0, ims_bind(&later, -1));
+	ASSERT_EQ(0, ims_bind(&later, new_eventfd()));
+	EXPECT_STATE(&irq, true, true);
+	EXPECT_STATE(&later, true, true);
+	ASSERT_EQ(0, write_text(cpu1_online, "1"));
+	EXPECT_ARRIVED_IN_ALL(&irq, 1);
+	EXPECT_ARRIVED_IN_ALL(&later, 1);
+	EXPECT_EQ(0, take(first));
+	EXPECT_EQ(1, kernel_count_on(irq.virq, 1));
+	EXPECT_EQ(1, kernel_count_on(later.virq, 1));
+}
+
+/* Masked by its owner, it stays so when its CPU comes back. */
+TEST_F_TIMEOUT(affinity, managed_and_masked, 60)
+{
+	struct ims_irq irq;
+
+	if (!has_hotplug())
+		SKIP(return, "CPU 1 cannot go offline");
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
+
+	/* Masked before that, unmasked after. */
+	ASSERT_EQ(0, ims_mask(&irq));
+	ASSERT_EQ(0, write_text(cpu1_online, "0"));
+	ASSERT_EQ(0, ims_noop(&irq));
+	ASSERT_EQ(0, write_text(cpu1_online, "1"));
+	EXPECT_ARRIVED_IN_ALL(&irq, 0);
+	EXPECT_STATE(&irq, true, true);
+	ASSERT_EQ(0, ims_unmask(&irq));
+	EXPECT_ARRIVED_IN_ALL(&irq, 1);
+
+	/* Unmasked meanwhile. */
+	ASSERT_EQ(0, ims_mask(&irq));
+	ASSERT_EQ(0, write_text(cpu1_online, "0"));
+	ASSERT_EQ(0, ims_noop(&irq));
+	ASSERT_EQ(0, ims_unmask(&irq));
+	EXPECT_ARRIVED_IN_ALL(&irq, 1);
+	EXPECT_STATE(&irq, true, true);
+	ASSERT_EQ(0, write_text(cpu1_online, "1"));
+	EXPECT_ARRIVED_IN_ALL(&irq, 2);
+
+	/* Masked meanwhile. */
+	ASSERT_EQ(0, write_text(cpu1_online, "0"));
+	ASSERT_EQ(0, ims_mask(&irq));
+	ASSERT_EQ(0, ims_noop(&irq));
+	ASSERT_EQ(0, write_text(cpu1_online, "1"));
+	EXPECT_ARRIVED_IN_ALL(&irq, 2);
+	EXPECT_STATE(&irq, true, true);
+
+	/* Offline again, so that it was not unmasked in between, and unmasked then. */
+	ASSERT_EQ(0, write_text(cpu1_online, "0"));
+	ASSERT_EQ(0, ims_unmask(&irq));
+	EXPECT_ARRIVED_IN_ALL(&irq, 2);
+	EXPECT_STATE(&irq, true, true);
+	ASSERT_EQ(0, write_text(cpu1_online, "1"));
+	EXPECT_ARRIVED_IN_ALL(&irq, 3);
+	EXPECT_STATE(&irq, false, false);
+	EXPECT_EQ(3, kernel_count_on(irq.virq, 1));
+}
+
+/* It goes with its file, also while its CPU is offline and it is pending. */
+TEST_F_TIMEOUT(affinity, managed_and_closed, 60)
+{
+	struct ims_irq irq, pending;
+
+	if (!has_hotplug())
+		SKIP(return, "CPU 1 cannot go offline");
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
+	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &pending));
+	ASSERT_EQ(0, write_text(cpu1_online, "0"));
+	ASSERT_EQ(0, ims_noop(&pending));
+	settle();
+	EXPECT_STATE(&pending, true, true);
+	ims_close(self->file);
+	EXPECT_EQ(0, ims_counter("used"));
+	EXPECT_EQ(0, ims_counter("stale"));
+	ASSERT_EQ(0, write_text(cpu1_online, "1"));
+	EXPECT_TRUE(ims_delivers(0, 4));
 }
 
 TEST_HARNESS_MAIN

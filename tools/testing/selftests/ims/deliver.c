@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every slot of the device: N interrupts raised are N interrupts handled, by
- * the same slot's handler, as the driver, the kernel and the device count.
+ * Every slot of the device: N interrupts raised are N signals of the same slot's
+ * eventfd, and the driver, the kernel and the device count N as well.
  */
-#include "ims.h"
+#include "expect.h"
 
 #define ROUNDS 4
+#define AT_ONCE 40
 
 /* Neighbours get different numbers, so that a stray one shows. */
 static int rounds_of(int slot)
@@ -15,15 +16,17 @@ static int rounds_of(int slot)
 
 /* What is counted of one slot. */
 struct counts {
+	uint64_t eventfd;
 	uint64_t driver;
 	uint64_t kernel;
 	uint32_t device;
 };
 
-static struct counts counts_of(const struct ims_irq *irq)
+static struct counts counts_of(struct ims_irq *irq)
 {
 	return (struct counts) {
-		.driver = irq->handled,
+		.eventfd = ims_signals(irq),
+		.driver = ims_count(irq),
 		.kernel = kernel_count(irq->virq),
 		.device = ims_page() ? slot_counter(irq->slot, SLOT_SENT) : 0,
 	};
@@ -31,7 +34,7 @@ static struct counts counts_of(const struct ims_irq *irq)
 
 static int raise_by_noop(const struct ims_irq *irq)
 {
-	return ims_control("noop 0 %d", irq->number);
+	return ims_noop(irq);
 }
 
 static int raise_by_page(const struct ims_irq *irq)
@@ -40,19 +43,17 @@ static int raise_by_page(const struct ims_irq *irq)
 	return 0;
 }
 
-/* Have all interrupts from @first to before @end been handled that often? */
-static bool all_handled(const struct ims_irq *before, int first, int end, int rounds)
+/* Have all interrupts from @first to before @end arrived that often? */
+static bool all_arrived(struct ims_irq *irqs, const struct counts *before, int first, int end,
+			int rounds)
 {
-	struct ims_irq *now;
-	bool all = ims_irqs(&now) >= end;
+	for (int i = first; i < end; i++) {
+		int wanted = rounds_of(irqs[i].slot);
 
-	for (int i = first; all && i < end; i++) {
-		int wanted = rounds_of(now[i].slot);
-
-		all = now[i].handled - before[i].handled >= (rounds < wanted ? rounds : wanted);
+		if (ims_signals(&irqs[i]) - before[i].eventfd < (rounds < wanted ? rounds : wanted))
+			return false;
 	}
-	free(now);
-	return all;
+	return true;
 }
 
 /* Raises those whose turn it is in that round. Returns 0 or the first error. */
@@ -68,45 +69,40 @@ static int raise_round(const struct ims_irq *irqs, int first, int end, int round
 }
 
 /*
- * Raises the interrupts from @first to before @end. No slot is raised again
- * before the last one was handled: two messages could become one in the local
- * APIC.
+ * Raises the interrupts from @first to before @end. No slot is raised again before
+ * the last one arrived: two messages could become one in the local APIC.
  */
-static void deliver(struct __test_metadata *_metadata, int first, int end,
-		    int (*raise_irq)(const struct ims_irq *irq))
+static void deliver(struct __test_metadata *_metadata, struct ims_irq *irqs, int count,
+		    int first, int end, int (*raise_irq)(const struct ims_irq *irq))
 {
-	struct counts *before;
-	struct ims_irq *irqs, *now;
-	int count = ims_irqs(&irqs);
+	struct counts *before = calloc(count, sizeof(*before));
 
-	before = calloc(count, sizeof(*before));
 	ASSERT_NE(NULL, before);
 	for (int i = 0; i < count; i++)
 		before[i] = counts_of(&irqs[i]);
 
 	for (int round = 1; round <= ROUNDS; round++) {
 		ASSERT_EQ(0, raise_round(irqs, first, end, round, raise_irq));
-		ASSERT_TRUE(wait_for(all_handled(irqs, first, end, round)))
-			TH_LOG("round %d: not all were handled", round);
+		ASSERT_TRUE(wait_for(all_arrived(irqs, before, first, end, round)))
+			TH_LOG("round %d: not all have arrived", round);
 	}
 	settle();
 
-	ASSERT_EQ(count, ims_irqs(&now));
 	for (int i = 0; i < count; i++) {
-		int raised = i >= first && i < end ? rounds_of(now[i].slot) : 0;
-		struct counts after = counts_of(&now[i]);
+		int raised = i >= first && i < end ? rounds_of(irqs[i].slot) : 0;
+		struct counts after = counts_of(&irqs[i]);
 
+		EXPECT_EQ(raised, after.eventfd - before[i].eventfd)
+			TH_LOG("slot %u: eventfd", irqs[i].slot);
 		EXPECT_EQ(raised, after.driver - before[i].driver)
-			TH_LOG("slot %d: driver", now[i].slot);
+			TH_LOG("slot %u: driver", irqs[i].slot);
 		EXPECT_EQ(raised, after.kernel - before[i].kernel)
-			TH_LOG("slot %d: kernel", now[i].slot);
+			TH_LOG("slot %u: kernel", irqs[i].slot);
 		if (ims_page()) {
 			EXPECT_EQ(raised, after.device - before[i].device)
-				TH_LOG("slot %d: device", now[i].slot);
+				TH_LOG("slot %u: device", irqs[i].slot);
 		}
 	}
-	free(now);
-	free(irqs);
 	free(before);
 }
 
@@ -114,33 +110,35 @@ static void deliver(struct __test_metadata *_metadata, int first, int end,
 static void deliver_all(struct __test_metadata *_metadata,
 			int (*raise_irq)(const struct ims_irq *irq))
 {
-	int slots = ims_counter("slots"), used = ims_counter("used");
+	int slots = ims_counter("slots"), first = 0, end, err;
 	struct ims_irq *irqs;
-	int first = 0, end, err;
+	int count = ims_alloc_all(&irqs);
 
-	err = ims_alloc(slots - used);
-	if (err == -ENOSPC)
-		SKIP(return, "fewer remapping entries than %d slots", slots);
-	ASSERT_LE(0, err);
-	ASSERT_EQ(slots, ims_irqs(&irqs));
+	ASSERT_LT(0, count);
+	if (count < slots)
+		SKIP(return, "remapping entries for %d of %d slots", count, slots);
+	ASSERT_EQ(slots, count);
 	EXPECT_EQ(slots, ims_counter("used"));
 
 	while (first < slots) {
-		for (end = first; end < slots; end++) {
-			if (irqs[end].requested)
-				continue;
-			err = ims_control("request %d", irqs[end].number);
-			if (err)
+		for (end = first, err = 0; end < slots; end++) {
+			int eventfd = new_eventfd();
+
+			ASSERT_LE(0, eventfd);
+			err = ims_bind(&irqs[end], eventfd);
+			if (err) {
+				close(eventfd);
 				break;
+			}
 		}
 		if (end < slots)
 			ASSERT_EQ(-ENOSPC, err);
 		ASSERT_LT(first, end);
-		deliver(_metadata, first, end, raise_irq);
-		for (err = 0; !err && first < end; first++)
-			if (!irqs[first].requested)
-				err = ims_control("release %d", irqs[first].number);
-		ASSERT_EQ(0, err);
+		deliver(_metadata, irqs, count, first, end, raise_irq);
+		for (; first < end; first++) {
+			close(irqs[first].eventfd);
+			ASSERT_EQ(0, ims_bind(&irqs[first], -1));
+		}
 	}
 	free(irqs);
 }
@@ -159,23 +157,39 @@ TEST_F_TIMEOUT(ims, every_slot_by_the_device, 60)
 
 TEST_F(ims, every_work_queue)
 {
-	int wqs = 0, irq = ims_alloc(1);
-	uint64_t before;
+	int wqs = ims_wqs();
 
-	ASSERT_LE(0, irq);
-	ASSERT_EQ(0, ims_control("request %d", irq));
-	before = kernel_count(ims_irq(irq).virq);
-	while (ims_counter(path_of("wq%d_submitted", wqs)) >= 0)
-		wqs++;
-	ASSERT_LT(0, wqs);
 	for (int wq = 0; wq < wqs; wq++) {
-		EXPECT_EQ(0, ims_control("noop %d %d", wq, irq));
-		EXPECT_TRUE(wait_for(ims_irq(irq).handled == 2 * wq + 1));
-		EXPECT_EQ(0, ims_control("memmove %d %d %d", wq, irq, 1000 + wq));
-		EXPECT_TRUE(wait_for(ims_irq(irq).handled == 2 * wq + 2));
+		int file = ims_open(wq);
+		struct ims_irq irq;
+
+		ASSERT_LE(0, file);
+		ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &irq));
+		EXPECT_EQ(0, ims_noop(&irq));
+		EXPECT_ARRIVED(&irq, 1);
+		EXPECT_EQ(0, ims_copy(&irq, 1000 + wq));
+		EXPECT_ARRIVED_IN_ALL(&irq, 2);
+		EXPECT_DEVICE(&irq, 2, 0, 0);
 	}
-	settle();
-	EXPECT_EQ(2 * wqs, kernel_count(ims_irq(irq).virq) - before);
+	EXPECT_EQ(wqs, ims_counter("used"));
+}
+
+TEST_F_TIMEOUT(ims, all_work_queues_at_once, 60)
+{
+	pid_t children[MOST_CHILDREN];
+	int wqs = ims_wqs();
+
+	ASSERT_GE(MOST_CHILDREN, wqs);
+	for (int wq = 0; wq < wqs; wq++) {
+		children[wq] = start();
+		ASSERT_LE(0, children[wq]);
+		if (!children[wq])
+			_exit(!ims_delivers(wq, AT_ONCE));
+	}
+	for (int wq = 0; wq < wqs; wq++) {
+		EXPECT_EQ(0, finish(children[wq], 50000))
+			TH_LOG("work queue %d", wq);
+	}
 }
 
 TEST_HARNESS_MAIN

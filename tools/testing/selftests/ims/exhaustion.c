@@ -6,46 +6,41 @@
 
 #define MANY 1200
 
-TEST_F(ims, no_more_than_slots)
+TEST_F_TIMEOUT(ims, no_more_than_slots, 60)
 {
-	int slots = ims_counter("slots");
-	int last = ims_last();
+	int slots = ims_counter("slots"), count;
+	struct idxd_ims_query before, after;
+	struct ims_irq *irqs, more;
 
-	EXPECT_EQ(-ENOSPC, ims_control("alloc %d", slots));
-	EXPECT_EQ(self->used, ims_counter("used"));
-	EXPECT_EQ(last, ims_last());
+	count = ims_alloc_all(&irqs);
+	ASSERT_LT(0, count);
+	EXPECT_EQ(count, ims_counter("used"));
+	if (count < slots)
+		SKIP(return, "remapping entries for %d of %d slots", count, slots);
+	ASSERT_EQ(slots, count);
+
+	ASSERT_EQ(0, ims_query(irqs[0].file, &before));
+	EXPECT_EQ(-ENOSPC, ims_alloc(irqs[0].file, -1, &more));
+	EXPECT_EQ(-ENOSPC, ims_alloc(irqs[0].file, new_eventfd(), &more));
+	ASSERT_EQ(0, ims_query(irqs[0].file, &after));
+	EXPECT_EQ(before.used, after.used);
+	EXPECT_EQ(before.file_used, after.file_used);
+	EXPECT_EQ(slots, ims_counter("used"));
 
 	/* Nothing of what failed is in the way of what fits. */
-	EXPECT_LE(0, ims_alloc(1));
-	EXPECT_EQ(self->used + 1, ims_counter("used"));
+	ASSERT_EQ(0, ims_free(&irqs[0]));
+	EXPECT_EQ(slots - 1, ims_counter("used"));
+	EXPECT_EQ(0, ims_alloc(irqs[0].file, -1, &more));
+	EXPECT_EQ(irqs[0].slot, more.slot);
+	EXPECT_EQ(slots, ims_counter("used"));
+	free(irqs);
 }
 
-TEST_F(ims, many)
-{
-	int slots = ims_counter("slots"), first, err = 0;
-
-	if (slots < MANY + self->used)
-		SKIP(return, "%d slots", slots);
-	first = ims_alloc(MANY);
-	if (first == -ENOSPC) {
-		EXPECT_EQ(self->used, ims_counter("used"));
-		SKIP(return, "fewer remapping entries than %d", MANY);
-	}
-	ASSERT_LE(0, first);
-	EXPECT_EQ(self->used + MANY, ims_counter("used"));
-
-	/* In another order than they came. */
-	for (int i = MANY - 100; !err && i >= 0; i -= 100)
-		err = ims_control("free %d 100", first + i);
-	EXPECT_EQ(0, err);
-	EXPECT_EQ(self->used, ims_counter("used"));
-}
-
-/* Requests them one by one. Returns how many there was a vector for. */
-static int request_until_full(struct __test_metadata *_metadata, int first, int count)
+/* Allocates without eventfd, from work queue 0. Returns how many there was room for. */
+static int alloc_many(struct __test_metadata *_metadata, int file, struct ims_irq *irqs, int count)
 {
 	for (int i = 0; i < count; i++) {
-		int err = ims_control("request %d", first + i);
+		int err = ims_alloc(file, -1, &irqs[i]);
 
 		if (err) {
 			EXPECT_EQ(-ENOSPC, err);
@@ -55,52 +50,110 @@ static int request_until_full(struct __test_metadata *_metadata, int first, int 
 	return count;
 }
 
-static void deliver_one(struct __test_metadata *_metadata, int irq)
+TEST_F_TIMEOUT(ims, many, 60)
 {
-	uint64_t before = ims_irq(irq).handled;
+	static struct ims_irq irqs[MANY];
+	int slots = ims_counter("slots"), file = ims_open(0), count;
 
-	ASSERT_EQ(0, ims_control("noop 0 %d", irq));
-	EXPECT_TRUE(wait_for(ims_irq(irq).handled == before + 1));
+	ASSERT_LE(0, file);
+	if (slots < MANY + ims_wqs())
+		SKIP(return, "%d slots", slots);
+	count = alloc_many(_metadata, file, irqs, MANY);
+	EXPECT_EQ(count, ims_counter("used"));
+	EXPECT_EQ(count, ims_file_used(file));
+	if (count < MANY)
+		SKIP(return, "remapping entries for %d", count);
+
+	/* In another order than they came. */
+	for (int first = MANY - 100; first >= 0; first -= 100)
+		for (int i = 0; i < 100; i++)
+			ASSERT_EQ(0, ims_free(&irqs[first + i]));
+	EXPECT_EQ(0, ims_counter("used"));
+	EXPECT_EQ(0, ims_file_used(file));
+}
+
+/* Gives eventfds to those from @first on. Returns how many there was a vector for. */
+static int bind_until_full(struct __test_metadata *_metadata, struct ims_irq *irqs, int first,
+			   int count)
+{
+	for (int i = 0; i < count; i++) {
+		int eventfd = new_eventfd(), err;
+
+		ASSERT_LE(0, eventfd);
+		err = ims_bind(&irqs[first + i], eventfd);
+		if (err) {
+			EXPECT_EQ(-ENOSPC, err);
+			close(eventfd);
+			return i;
+		}
+	}
+	return count;
+}
+
+static void deliver_one(struct __test_metadata *_metadata, struct ims_irq *irq)
+{
+	uint64_t before = ims_signals(irq);
+
+	ASSERT_EQ(0, ims_noop(irq));
+	EXPECT_TRUE(wait_for(ims_signals(irq) > before && ims_count(irq) > before));
+	EXPECT_EQ(before + 1, ims_signals(irq));
+	EXPECT_EQ(before + 1, ims_count(irq));
 }
 
 TEST_F_TIMEOUT(ims, beyond_vectors, 60)
 {
-	int count = ims_counter("slots") - self->used;
-	int first, full, rest, more;
+	static struct ims_irq irqs[MANY];
+	int file = ims_open(0), count, full, rest, more;
+	struct ims_irq none;
 
-	if (count > MANY)
-		count = MANY;
+	ASSERT_LE(0, file);
 	/* AMD-Vi has fewer remapping entries than that. */
-	while ((first = ims_alloc(count)) == -ENOSPC && count > 100)
-		count -= 100;
-	ASSERT_LE(0, first);
-
-	full = request_until_full(_metadata, first, count);
+	count = alloc_many(_metadata, file, irqs, MANY);
+	ASSERT_LT(0, count);
+	full = bind_until_full(_metadata, irqs, 0, count);
 	if (full == count)
 		SKIP(return, "vectors for all of %d", count);
 	TH_LOG("%d of %d were given a vector", full, count);
 
-	/* It stays refused, and so do others. */
-	EXPECT_EQ(-ENOSPC, ims_control("request %d", first + full));
-	EXPECT_EQ(-ENOSPC, ims_control("request %d", first + count - 1));
-	EXPECT_EQ(-EINVAL, ims_control("noop 0 %d", first + full));
-	deliver_one(_metadata, first);
-	deliver_one(_metadata, first + full - 1);
+	/* It stays refused, and so do others, and one that is allocated with an eventfd. */
+	EXPECT_EQ(0, bind_until_full(_metadata, irqs, full, 1));
+	EXPECT_EQ(0, bind_until_full(_metadata, irqs, count - 1, 1));
+	EXPECT_EQ(-EINVAL, ims_noop(&irqs[full]));
+	EXPECT_EQ(-ENOSPC, ims_alloc(file, new_eventfd(), &none));
+	EXPECT_EQ(count, ims_file_used(file));
+	EXPECT_EQ(count, ims_counter("used"));
+	deliver_one(_metadata, &irqs[0]);
+	deliver_one(_metadata, &irqs[full - 1]);
 
-	/* With others released there is a place for it. */
+	/*
+	 * What is pending without a vector cannot be delivered to nobody when it is
+	 * freed: its slot stays out of use.
+	 */
+	if (ims_page()) {
+		self->rebind = true;
+		page_write(PAGE_RAISE, irqs[--count].slot);
+		ASSERT_TRUE(wait_pending(&irqs[count]));
+		ASSERT_EQ(0, ims_free(&irqs[count]));
+		EXPECT_EQ(1, ims_counter("stale"));
+		EXPECT_EQ(count, ims_counter("used"));
+	}
+
+	/* With the vectors of others there is a place for it. */
 	rest = count - full < 20 ? count - full : 20;
-	ASSERT_EQ(0, ims_control("release %d %d", first, rest));
-	more = request_until_full(_metadata, first + full, rest);
+	for (int i = 0; i < rest; i++)
+		ASSERT_EQ(0, ims_bind(&irqs[i], -1));
+	more = bind_until_full(_metadata, irqs, full, rest);
 	EXPECT_LT(0, more);
 	for (int i = 0; i < more; i++)
-		deliver_one(_metadata, first + full + i);
-	EXPECT_EQ(-EINVAL, ims_control("noop 0 %d", first));
+		deliver_one(_metadata, &irqs[full + i]);
+	EXPECT_EQ(-EINVAL, ims_noop(&irqs[0]));
 
 	/* Freed, it makes place as well. */
-	ASSERT_EQ(0, ims_control("free %d %d", first + full, more));
-	EXPECT_EQ(self->used + count - more, ims_counter("used"));
-	EXPECT_EQ(more, request_until_full(_metadata, first, more));
-	deliver_one(_metadata, first);
+	for (int i = 0; i < more; i++)
+		ASSERT_EQ(0, ims_free(&irqs[full + i]));
+	EXPECT_EQ(count - more, ims_counter("used"));
+	EXPECT_EQ(more, bind_until_full(_metadata, irqs, 0, more));
+	deliver_one(_metadata, &irqs[0]);
 }
 
 TEST_HARNESS_MAIN

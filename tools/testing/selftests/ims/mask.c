@@ -3,171 +3,102 @@
  * A masked slot latches: it sends nothing, and one message when it is unmasked
  * if it was raised meanwhile, however often.
  */
-#include "ims.h"
+#include "interrupt.h"
 
 #define RAISES 200
 
-/* An interrupt of its own for each test. */
-FIXTURE(mask) {
-	FIXTURE_DATA(ims) ims;
-	struct ims_irq irq;
-	uint32_t sent;
-	uint32_t latched;
-	uint32_t replayed;
-};
-
-FIXTURE_SETUP(mask)
+TEST_F(interrupt, latches_and_delivers_once)
 {
-	int number;
-
-	ims_setup(_metadata, &self->ims, NULL);
-	if (_metadata->exit_code)
-		return;
-	number = ims_alloc(1);
-	ASSERT_LE(0, number);
-	ASSERT_EQ(0, ims_control("request %d", number));
-	self->irq = ims_irq(number);
-	ASSERT_EQ(number, self->irq.number);
-	if (ims_page()) {
-		self->sent = slot_counter(self->irq.slot, SLOT_SENT);
-		self->latched = slot_counter(self->irq.slot, SLOT_LATCHED);
-		self->replayed = slot_counter(self->irq.slot, SLOT_REPLAYED);
-	}
-}
-
-FIXTURE_TEARDOWN(mask)
-{
-	ims_teardown(_metadata, &self->ims, NULL);
-}
-
-static uint64_t handled(const struct ims_irq *irq)
-{
-	return ims_irq(irq->number).handled;
-}
-
-/* What the device did for the slot since the test began, if it tells. */
-#define EXPECT_DEVICE(sent_, latched_, replayed_)					\
-do {											\
-	if (ims_page()) {								\
-		int slot_ = self->irq.slot;						\
-											\
-		EXPECT_EQ(sent_, slot_counter(slot_, SLOT_SENT) - self->sent);		\
-		EXPECT_EQ(latched_, slot_counter(slot_, SLOT_LATCHED) - self->latched);	\
-		EXPECT_EQ(replayed_,							\
-			  slot_counter(slot_, SLOT_REPLAYED) - self->replayed);		\
-	}										\
-} while (0)
-
-#define EXPECT_STATE(masked_, pending_)							\
-do {											\
-	struct ims_slot slot_;								\
-											\
-	ASSERT_TRUE(ims_slot(self->irq.slot, &slot_));					\
-	EXPECT_EQ(masked_, slot_.masked);						\
-	EXPECT_EQ(pending_, slot_.pending);						\
-} while (0)
-
-TEST_F(mask, latches_and_delivers_once)
-{
-	EXPECT_STATE(false, false);
-	ASSERT_EQ(0, ims_control("mask %d", self->irq.number));
-	EXPECT_STATE(true, false);
-	ASSERT_EQ(0, ims_control("noop 0 %d", self->irq.number));
+	EXPECT_STATE(&self->irq, false, false);
+	ASSERT_EQ(0, ims_mask(&self->irq));
+	EXPECT_STATE(&self->irq, true, false);
+	ASSERT_EQ(0, ims_noop(&self->irq));
 	settle();
-	EXPECT_STATE(true, true);
-	EXPECT_EQ(0, handled(&self->irq));
-	EXPECT_EQ(0, kernel_count(self->irq.virq));
-	EXPECT_DEVICE(0, 1, 0);
+	EXPECT_STATE(&self->irq, true, true);
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 0);
+	EXPECT_DEVICE(&self->irq, 0, 1, 0);
 
-	ASSERT_EQ(0, ims_control("unmask %d", self->irq.number));
-	EXPECT_TRUE(wait_for(handled(&self->irq) == 1));
-	settle();
-	EXPECT_STATE(false, false);
-	EXPECT_EQ(1, handled(&self->irq));
-	EXPECT_EQ(1, kernel_count(self->irq.virq));
-	EXPECT_DEVICE(1, 1, 1);
+	ASSERT_EQ(0, ims_unmask(&self->irq));
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 1);
+	EXPECT_STATE(&self->irq, false, false);
+	EXPECT_DEVICE(&self->irq, 1, 1, 1);
 }
 
-TEST_F(mask, raises_collapse_into_one)
+TEST_F(interrupt, raises_collapse_into_one)
 {
-	ASSERT_EQ(0, ims_control("mask %d", self->irq.number));
-	ASSERT_EQ(0, ims_control("noop 0 %d 7", self->irq.number));
-	settle();
-	EXPECT_EQ(0, handled(&self->irq));
+	ASSERT_EQ(0, ims_mask(&self->irq));
+	for (int i = 0; i < 7; i++)
+		ASSERT_EQ(0, ims_noop(&self->irq));
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 0);
 
-	ASSERT_EQ(0, ims_control("unmask %d", self->irq.number));
-	EXPECT_TRUE(wait_for(handled(&self->irq) == 1));
-	settle();
-	EXPECT_EQ(1, handled(&self->irq));
-	EXPECT_EQ(1, kernel_count(self->irq.virq));
-	EXPECT_DEVICE(1, 7, 1);
+	ASSERT_EQ(0, ims_unmask(&self->irq));
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 1);
+	EXPECT_DEVICE(&self->irq, 1, 7, 1);
 }
 
-TEST_F(mask, unmask_without_pending_delivers_nothing)
+TEST_F(interrupt, unmask_without_pending_delivers_nothing)
 {
 	for (int i = 0; i < 10; i++) {
-		ASSERT_EQ(0, ims_control("mask %d", self->irq.number));
-		ASSERT_EQ(0, ims_control("unmask %d", self->irq.number));
+		ASSERT_EQ(0, ims_mask(&self->irq));
+		ASSERT_EQ(0, ims_unmask(&self->irq));
 	}
-	settle();
-	EXPECT_EQ(0, handled(&self->irq));
-	EXPECT_EQ(0, kernel_count(self->irq.virq));
-	EXPECT_DEVICE(0, 0, 0);
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 0);
+	EXPECT_DEVICE(&self->irq, 0, 0, 0);
 }
 
-TEST_F(mask, is_idempotent)
+TEST_F(interrupt, is_idempotent)
 {
-	ASSERT_EQ(0, ims_control("mask %d", self->irq.number));
-	ASSERT_EQ(0, ims_control("mask %d", self->irq.number));
-	ASSERT_EQ(0, ims_control("noop 0 %d", self->irq.number));
-	settle();
-	EXPECT_EQ(0, handled(&self->irq));
+	ASSERT_EQ(0, ims_mask(&self->irq));
+	ASSERT_EQ(0, ims_mask(&self->irq));
+	ASSERT_EQ(0, ims_noop(&self->irq));
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 0);
 
 	/* One is enough, and another does no harm. */
-	ASSERT_EQ(0, ims_control("unmask %d", self->irq.number));
-	EXPECT_STATE(false, false);
-	EXPECT_TRUE(wait_for(handled(&self->irq) == 1));
-	ASSERT_EQ(0, ims_control("unmask %d", self->irq.number));
-	ASSERT_EQ(0, ims_control("noop 0 %d", self->irq.number));
-	EXPECT_TRUE(wait_for(handled(&self->irq) == 2));
-	settle();
-	EXPECT_EQ(2, handled(&self->irq));
+	ASSERT_EQ(0, ims_unmask(&self->irq));
+	EXPECT_STATE(&self->irq, false, false);
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 1);
+	ASSERT_EQ(0, ims_unmask(&self->irq));
+	ASSERT_EQ(0, ims_noop(&self->irq));
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 2);
 
 	/* Nor is it masked more than once after that. */
-	ASSERT_EQ(0, ims_control("mask %d", self->irq.number));
-	EXPECT_STATE(true, false);
-	ASSERT_EQ(0, ims_control("unmask %d", self->irq.number));
-	EXPECT_STATE(false, false);
+	ASSERT_EQ(0, ims_mask(&self->irq));
+	EXPECT_STATE(&self->irq, true, false);
+	ASSERT_EQ(0, ims_unmask(&self->irq));
+	EXPECT_STATE(&self->irq, false, false);
 }
 
-TEST_F(mask, leaves_other_slots_alone)
+TEST_F(interrupt, leaves_other_slots_alone)
 {
-	int other = ims_alloc(1);
+	struct ims_irq other;
 
-	ASSERT_LE(0, other);
-	ASSERT_EQ(0, ims_control("request %d", other));
-	ASSERT_EQ(0, ims_control("mask %d", self->irq.number));
-	ASSERT_EQ(0, ims_control("noop 0 %d", other));
-	EXPECT_TRUE(wait_for(ims_irq(other).handled == 1));
-	EXPECT_EQ(0, handled(&self->irq));
+	ASSERT_EQ(0, ims_alloc(self->file, new_eventfd(), &other));
+	ASSERT_EQ(0, ims_mask(&self->irq));
+	ASSERT_EQ(0, ims_noop(&other));
+	EXPECT_ARRIVED_IN_ALL(&other, 1);
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 0);
+	EXPECT_STATE(&other, false, false);
 }
 
-/* Released while one is pending, it has no handler that could be called. */
-TEST_F(mask, pending_has_no_handler_when_released)
+/* Without an eventfd while one is pending, it has no handler that could be called. */
+TEST_F(interrupt, pending_waits_for_an_eventfd)
 {
-	ASSERT_EQ(0, ims_control("mask %d", self->irq.number));
-	ASSERT_EQ(0, ims_control("noop 0 %d", self->irq.number));
+	int eventfd = self->irq.eventfd;
+
+	ASSERT_EQ(0, ims_mask(&self->irq));
+	ASSERT_EQ(0, ims_noop(&self->irq));
 	settle();
-	ASSERT_EQ(0, ims_control("release %d", self->irq.number));
+	ASSERT_EQ(0, ims_bind(&self->irq, -1));
 	settle();
-	EXPECT_STATE(true, true);
+	EXPECT_STATE(&self->irq, true, true);
+	EXPECT_EQ(0, take(eventfd));
 	EXPECT_EQ(0, kernel_count(self->irq.virq));
-	EXPECT_DEVICE(0, 1, 0);
+	EXPECT_DEVICE(&self->irq, 0, 1, 0);
 
 	/* The next gets it. */
-	ASSERT_EQ(0, ims_control("request %d", self->irq.number));
-	EXPECT_TRUE(wait_for(handled(&self->irq) == 1));
-	EXPECT_STATE(false, false);
+	ASSERT_EQ(0, ims_bind(&self->irq, eventfd));
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 1);
+	EXPECT_STATE(&self->irq, false, false);
 }
 
 /*
@@ -175,16 +106,14 @@ TEST_F(mask, pending_has_no_handler_when_released)
  * delivered, sooner or later and once. The next waits for that, as two messages
  * could become one in the local APIC.
  */
-TEST_F_TIMEOUT(mask, loses_nothing_under_a_stream, 60)
+TEST_F_TIMEOUT(interrupt, loses_nothing_under_a_stream, 60)
 {
-	uint32_t replayed = 0;
 	pid_t child = start();
 
 	ASSERT_LE(0, child);
 	if (!child) {
 		for (;;) {
-			if (ims_control("mask %d", self->irq.number) ||
-			    ims_control("unmask %d", self->irq.number))
+			if (ims_mask(&self->irq) || ims_unmask(&self->irq))
 				_exit(1);
 		}
 	}
@@ -193,7 +122,7 @@ TEST_F_TIMEOUT(mask, loses_nothing_under_a_stream, 60)
 		if (ims_page())
 			page_write(PAGE_RAISE, self->irq.slot);
 		else
-			EXPECT_EQ(0, ims_control("noop 0 %d", self->irq.number));
+			EXPECT_EQ(0, ims_noop(&self->irq));
 		if (!wait_for(kernel_count(self->irq.virq) >= i)) {
 			EXPECT_EQ(i, kernel_count(self->irq.virq));
 			break;
@@ -202,16 +131,16 @@ TEST_F_TIMEOUT(mask, loses_nothing_under_a_stream, 60)
 	EXPECT_TRUE(stop(child)) TH_LOG("mask or unmask failed");
 
 	/* It may have been stopped between the two. */
-	EXPECT_EQ(0, ims_control("unmask %d", self->irq.number));
-	settle();
-	EXPECT_EQ(RAISES, kernel_count(self->irq.virq));
-	EXPECT_EQ(RAISES, handled(&self->irq));
+	EXPECT_EQ(0, ims_unmask(&self->irq));
+	EXPECT_ARRIVED_IN_ALL(&self->irq, RAISES);
 	if (ims_page()) {
-		replayed = slot_counter(self->irq.slot, SLOT_REPLAYED) - self->replayed;
+		uint32_t replayed = slot_counter(self->irq.slot, SLOT_REPLAYED) -
+				    self->irq.before.replayed;
+
 		TH_LOG("%u of %d were raised while masked", replayed, RAISES);
 		EXPECT_LT(0, replayed);
 		EXPECT_GT(RAISES, replayed);
-		EXPECT_DEVICE(RAISES, replayed, replayed);
+		EXPECT_DEVICE(&self->irq, RAISES, replayed, replayed);
 	}
 }
 

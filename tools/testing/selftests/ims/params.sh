@@ -5,19 +5,27 @@
 # shellcheck source=tools/testing/selftests/ims/ims.sh
 . "$(dirname "$0")/ims.sh"
 
-reload()
+# declined ERROR PATTERN PARAMETER=VALUE...: the probe fails with that error, and one line that
+# says why.
+declined()
 {
-	loaded && { rmmod $driver || return 1; }
-	mark_log
-	load "$@"
+	error=$1 pattern=$2
+	shift 2
+	reload "$@" || return 1
+	said=$(log | grep "$driver $bdf: ")
+	if [ "$(echo "$said" | grep -c "$pattern")" = 1 ]; then
+		case $said in
+		*" failed with error $error") is_gone && return 0 ;;
+		esac
+	fi
+	ktap_print_msg "the log has: $said"
+	return 1
 }
 
-# refused PARAMETER=VALUE: with EINVAL, and a line that names it.
+# refused PARAMETER=VALUE: with EINVAL, and a line that names it and its bounds.
 refused()
 {
-	reload "$1" || return 1
-	log | grep -q "$driver $bdf: .*parameter $1 " &&
-		log | grep -q "$driver $bdf: .*failed with error -22\$" && is_gone
+	declined -22 "parameter $1 is not within [-0-9]*\.\.=[0-9]*\$" "$1"
 }
 
 # no_number PARAMETER=VALUE: the module does not load.
@@ -26,36 +34,82 @@ no_number()
 	! reload "$1" 2>/dev/null && ! loaded
 }
 
-# Work queues that the driver enabled.
-work_queues()
-{
-	grep -c '^wq[0-9]*_submitted ' "$dir/counters"
-}
-
 wqs_are()
 {
-	reload "wqs=$1" && delivers && [ "$(work_queues)" = "$2" ] && [ "$(counter used)" = "$2" ]
+	reload "wqs=$1" || return 1
+	queues=$(work_queues | wc -l) files=$(all_nodes | wc -l)
+	ktap_print_msg "$queues work queues, $files files"
+	[ "$queues" = "$2" ] && [ "$files" = "$2" ] && delivers 0 && delivers $(($2 - 1)) &&
+		counter_is used 0
 }
 
-# The control word of slot 0, by way of the table offset in TABLE_OFFSETS.
+# attribute_is NAME VALUE: of every work queue.
+attribute_is()
+{
+	have=$(sort -u "$dev"/wq*/"$1" | xargs)
+	[ "$have" = "$2" ] || {
+		ktap_print_msg "$1 is $have, not $2"
+		return 1
+	}
+}
+
+# limits_are GUARANTEE CEILING FILE_CEILING: as the attributes and the file say.
+limits_are()
+{
+	attribute_is guarantee "$1" && attribute_is ceiling "$2" && hold 1 0 &&
+		answers "slots * used 0 guarantee $1 ceiling $2 file_used 0 file_ceiling $3" 1 query &&
+		release 1
+}
+
+# limits GUARANTEE CEILING FILE_CEILING PARAMETER=VALUE...
+limits()
+{
+	limits="$1 $2 $3"
+	shift 3
+	# shellcheck disable=SC2086
+	reload "$@" && limits_are $limits && delivers 0
+}
+
+# A file gets no third interrupt, but another file does.
+file_ceiling_holds()
+{
+	reload file_ceiling=2 && hold 1 0 && tell 1 alloc 2 && answers 'error: EMFILE*' 1 alloc &&
+		answers '*file_used 2 file_ceiling 2' 1 query && delivers 0 && tell 1 free 1 &&
+		tell 1 alloc && release 1 && counter_is used 0
+}
+
+# The work queue gets no third slot, through whatever file.
+ceiling_holds()
+{
+	reload guarantee=0 ceiling=2 && hold 1 0 && hold 2 0 && tell 1 alloc && tell 2 alloc &&
+		answers 'error: EDQUOT*' 1 alloc && answers 'error: EDQUOT*' 2 alloc && release 1 &&
+		tell 2 alloc && release 2 && counter_is used 0
+}
+
+# slot_control SLOT: its control word, by way of the table offset in TABLE_OFFSETS.
 slot_control()
 {
-	here=$(dirname "$0")
 	offset=$(($("$here/peek" "$dev/resource0" 0x64) >> 16 << 8))
-	"$here/peek" "$dev/resource0" $((offset + 12))
+	"$here/peek" "$dev/resource0" $((offset + $1 * 16 + 12))
+}
+
+# take_one [WORD...]: HOLDER 1 has an interrupt in $slot.
+take_one()
+{
+	hold 1 0 && tell 1 alloc 1 "$@" && slot=${answer##* }
 }
 
 # PASID enable is bit 3, the PASID is bits 31:12.
 pasid_is_in_slot()
 {
-	control=$(slot_control)
-	ktap_print_msg "slot 0 has control $control"
+	control=$(slot_control "$slot")
+	ktap_print_msg "slot $slot has control $control"
 	[ $((control >> 12)) = $(($1)) ] && [ $((control >> 3 & 1)) = 1 ]
 }
 
 no_pasid_in_slot()
 {
-	[ $(($(slot_control) & ~7)) = 0 ]
+	take_one && [ $(($(slot_control "$slot") & ~7)) = 0 ] && release 1
 }
 
 # Both capabilities at the device, as an IOMMU driver would enable them.
@@ -67,39 +121,96 @@ enable_pasid()
 # A masked slot that is unmasked again keeps its PASID.
 mask_keeps_pasid()
 {
-	control mask 0 && pasid_is_in_slot "$1" && control unmask 0 && pasid_is_in_slot "$1" &&
-		delivers
+	take_one "pasid=$1" && pasid_is_in_slot "$1" && tell 1 mask 0 && pasid_is_in_slot "$1" &&
+		tell 1 unmask 0 && pasid_is_in_slot "$1" && answers '1 arrived' 1 noop 0 && release 1
+}
+
+# The work queue's, if none is named.
+needs_no_flag()
+{
+	take_one && pasid_is_in_slot "$1" && answers '1 arrived' 1 noop 0 && release 1
+}
+
+refuses_pasid()
+{
+	hold 1 0 && answers 'error: EPERM*' 1 alloc "pasid=$1" && release 1 && counter_is used 0
+}
+
+pasid_bounds()
+{
+	for pasid in 0 0xfffff; do
+		reload pasid=$pasid && delivers 0 pasid=$pasid && pasid_is_in_new_slot $pasid || return 1
+	done
+	reload pasid=0x12345
+}
+
+pasid_is_in_new_slot()
+{
+	take_one "pasid=$1" && pasid_is_in_slot "$1" && release 1
 }
 
 ktap_print_header
 need_device
 is_module || skip_all "$driver is not a module"
-all=$(reload && work_queues)
-ktap_set_plan 20
+reload || ktap_exit_fail_msg "$driver does not load again"
+all=$(work_queues | wc -l)
+slots=$(counter slots)
+ktap_set_plan 42
 
-for parameter in wqs=129 wqs=4294967295 timeout_ms=0 timeout_ms=60001 pasid=1048576 pasid=-2; do
+for parameter in wqs=129 wqs=4294967295 timeout_ms=0 timeout_ms=60001 pasid=1048576 pasid=-2 \
+	guarantee=65537 ceiling=4294967295 file_ceiling=0 file_ceiling=65537 shared=2; do
 	check "$parameter is refused" refused $parameter
 done
-check "wqs=x is no number" no_number wqs=x
-check "pasid=4294967296 is no number of 32 bits" no_number pasid=4294967296
+for parameter in wqs=x guarantee=x ceiling=-1 pasid=4294967296; do
+	check "$parameter is no number, or has too many bits" no_number $parameter
+done
+check "guarantee=5 ceiling=4 is refused" declined -22 "guarantee.*ceiling" guarantee=5 ceiling=4
+check "shared=1 is refused without a PASID" declined -22 "shared.*PASID" shared=1
+if [ "$all" -gt 1 ]; then
+	check "guarantees for more than all slots are refused" \
+		declined -28 "work queue 1" guarantee=$((slots / 2 + 1)) wqs=2
+else
+	ktap_test_skip "guarantees for more than all slots are refused"
+fi
 
 check "wqs=1" wqs_are 1 1
-check "wqs=2" wqs_are 2 2
+check "wqs=2" wqs_are 2 $((all < 2 ? all : 2))
 check "wqs=128 is as many as there are" wqs_are 128 "$all"
 check "wqs=0 is all of them" wqs_are 0 "$all"
 check "timeout_ms=60000" reload timeout_ms=60000
-check "it delivers" delivers
+check "it delivers" delivers 0
 check "no PASID in the slot" no_pasid_in_slot
+
+check "limits by default" limits 1 "$slots" 2048
+check "guarantee=3 file_ceiling=1" limits 3 "$slots" 1 guarantee=3 file_ceiling=1
+check "guarantee=0 ceiling=7" limits 0 7 2048 guarantee=0 ceiling=7
+check "guarantee=4 ceiling=4" limits 4 4 2048 guarantee=4 ceiling=4
+check "ceiling=65536 file_ceiling=65536" \
+	limits 1 "$slots" 65536 ceiling=65536 file_ceiling=65536
+check "file_ceiling=2 holds" file_ceiling_holds
+check "ceiling=2 holds" ceiling_holds
 
 if enable_pasid 2>/dev/null; then
 	check "pasid=0x12345" reload pasid=0x12345
-	check "it delivers with a PASID" delivers
-	check "the slot has the PASID" pasid_is_in_slot 0x12345
+	check "it delivers with a PASID" delivers 0 pasid=0x12345
+	check "the slot has the PASID" pasid_is_in_new_slot 0x12345
 	check "the slot keeps the PASID" mask_keeps_pasid 0x12345
+	check "it needs no flag" needs_no_flag 0x12345
+	check "another PASID is refused" refuses_pasid 0x12346
+	check "the lowest and the highest" pasid_bounds
+	if grep -q -w enqcmd /proc/cpuinfo; then
+		check "shared=1" reload pasid=0x12345 shared=1
+		check "it delivers through a shared work queue" delivers 0 pasid=0x12345
+	else
+		check "shared=1 is refused without ENQCMD" \
+			declined -95 "shared" pasid=0x12345 shared=1
+		ktap_test_skip "it delivers through a shared work queue: the CPU has no ENQCMD"
+	fi
 	setpci -s "$bdf" ECAP_PASID+6.w=0
 else
 	for name in "pasid=0x12345" "it delivers with a PASID" "the slot has the PASID" \
-		"the slot keeps the PASID"; do
+		"the slot keeps the PASID" "it needs no flag" "another PASID is refused" \
+		"the lowest and the highest" "shared=1" "it delivers through a shared work queue"; do
 		ktap_test_skip "$name"
 	done
 fi

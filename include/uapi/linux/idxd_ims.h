@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * Interrupts of the Intel Data Streaming Accelerator (DSA) for user space.
+ *
+ * Each work queue has a character device. An open file of it owns interrupts of
+ * the device's message store, each with an eventfd that is signalled when the
+ * interrupt arrives. Closing the file frees them.
+ *
+ * Every structure begins with its size, so that it can grow at its end. It is
+ * never smaller than here (EINVAL). What is beyond the size that the kernel knows
+ * must be zero (E2BIG), and so must reserved fields and unknown flags (EINVAL).
+ *
+ * Documentation/userspace-api/idxd_ims.rst lists the errors.
+ */
+#ifndef _UAPI_LINUX_IDXD_IMS_H
+#define _UAPI_LINUX_IDXD_IMS_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define IDXD_IMS_TYPE	0xBB
+
+/* The work queue takes descriptors with the PASID in idxd_ims_query.pasid. */
+#define IDXD_IMS_QUERY_PASID	0x1
+
+/**
+ * struct idxd_ims_query - The message store, as far as the work queue may use it
+ * @size: Size of this structure
+ * @flags: Output: IDXD_IMS_QUERY_*
+ * @slots: Output: slots of the device's message store
+ * @used: Output: slots that the work queue holds, through whatever files
+ * @guarantee: Output: slots that other work queues leave to this one
+ * @ceiling: Output: slots that the work queue can hold
+ * @file_used: Output: interrupts of this file
+ * @file_ceiling: Output: interrupts that this file can have
+ * @pasid: Output: PASID of the work queue
+ * @reserved: Must be zero
+ */
+struct idxd_ims_query {
+	__u32 size;
+	__u32 flags;
+	__u32 slots;
+	__u32 used;
+	__u32 guarantee;
+	__u32 ceiling;
+	__u32 file_used;
+	__u32 file_ceiling;
+	__u32 pasid;
+	__u32 reserved;
+};
+
+/*
+ * Fail if the work queue has another PASID than idxd_ims_alloc.pasid. With this or
+ * without, the device checks that descriptors have the work queue's, if it has one.
+ */
+#define IDXD_IMS_ALLOC_PASID	0x1
+/* Deliver to the CPU idxd_ims_alloc.cpu, if it is online, until told otherwise. */
+#define IDXD_IMS_ALLOC_CPU	0x2
+/* With IDXD_IMS_ALLOC_CPU: to no other CPU, ever. Masked while it is offline. */
+#define IDXD_IMS_ALLOC_MANAGED	0x4
+
+/**
+ * struct idxd_ims_alloc - Allocate an interrupt
+ * @size: Size of this structure
+ * @flags: IDXD_IMS_ALLOC_*
+ * @eventfd: The eventfd to signal, or -1: see struct idxd_ims_bind
+ * @pasid: PASID of 20 bits, if the flag says so; otherwise zero
+ * @cpu: Number of a CPU, if the flag says so; otherwise zero
+ * @id: Output: names the interrupt in this file
+ * @virq: Output: its Linux interrupt number
+ * @slot: Output: its slot in the message store
+ */
+struct idxd_ims_alloc {
+	__u32 size;
+	__u32 flags;
+	__s32 eventfd;
+	__u32 pasid;
+	__u32 cpu;
+	__u32 id;
+	__u32 virq;
+	__u32 slot;
+};
+
+/**
+ * struct idxd_ims_bind - Give an interrupt another eventfd
+ * @size: Size of this structure
+ * @id: The interrupt
+ * @eventfd: The eventfd to signal from now on, or -1 for none
+ * @reserved: Must be zero
+ *
+ * Without an eventfd an interrupt keeps its slot, which is masked and pending if
+ * it is raised, but has no vector.
+ */
+struct idxd_ims_bind {
+	__u32 size;
+	__u32 id;
+	__s32 eventfd;
+	__u32 reserved;
+};
+
+/**
+ * struct idxd_ims_interrupt - Free, mask or unmask an interrupt
+ * @size: Size of this structure
+ * @id: The interrupt
+ */
+struct idxd_ims_interrupt {
+	__u32 size;
+	__u32 id;
+};
+
+/* The interrupt is masked: the device does not send its message. */
+#define IDXD_IMS_STATE_MASKED	0x1
+/* It was raised while masked, and is delivered once when it is unmasked. */
+#define IDXD_IMS_STATE_PENDING	0x2
+
+/**
+ * struct idxd_ims_state - State of an interrupt
+ * @size: Size of this structure
+ * @id: The interrupt
+ * @flags: Output: IDXD_IMS_STATE_*, read from the device
+ * @reserved: Must be zero
+ * @count: Output: how often the eventfd that it has now was signalled
+ */
+struct idxd_ims_state {
+	__u32 size;
+	__u32 id;
+	__u32 flags;
+	__u32 reserved;
+	__u64 count;
+};
+
+/* No operation: completes, and raises the interrupt. */
+#define IDXD_IMS_OP_NOOP	0
+/* Copy idxd_ims_submit.length bytes between two buffers of the driver, and compare them. */
+#define IDXD_IMS_OP_COPY	1
+
+/**
+ * struct idxd_ims_submit - Submit a descriptor and wait until it has completed
+ * @size: Size of this structure
+ * @id: The interrupt that the descriptor raises; it has an eventfd
+ * @op: IDXD_IMS_OP_*
+ * @length: Bytes to copy, 1 to 8192; zero for IDXD_IMS_OP_NOOP
+ *
+ * The interrupt arrives after the descriptor has completed, or before.
+ */
+struct idxd_ims_submit {
+	__u32 size;
+	__u32 id;
+	__u32 op;
+	__u32 length;
+};
+
+/* Their numbers do not tell the size, so that they stay when a structure grows. */
+#define IDXD_IMS_QUERY	_IO(IDXD_IMS_TYPE, 0x00)
+#define IDXD_IMS_ALLOC	_IO(IDXD_IMS_TYPE, 0x01)
+#define IDXD_IMS_FREE	_IO(IDXD_IMS_TYPE, 0x02)
+#define IDXD_IMS_BIND	_IO(IDXD_IMS_TYPE, 0x03)
+#define IDXD_IMS_MASK	_IO(IDXD_IMS_TYPE, 0x04)
+#define IDXD_IMS_UNMASK	_IO(IDXD_IMS_TYPE, 0x05)
+#define IDXD_IMS_STATE	_IO(IDXD_IMS_TYPE, 0x06)
+#define IDXD_IMS_SUBMIT	_IO(IDXD_IMS_TYPE, 0x07)
+
+#endif /* _UAPI_LINUX_IDXD_IMS_H */

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Character devices whose open files own what borrows from a device.
+//!
+//! A file can stay open after its device has gone. So what it owns is only lent to its calls:
+//! unbinding takes it away from all open files, after which they fail with [`ENODEV`].
+//!
+//! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)
+
+use crate::{
+    bindings,
+    container_of,
+    device::{
+        Bound,
+        Device, //
+    },
+    error::to_result,
+    fs::File,
+    held::Publisher,
+    miscdevice::{
+        MiscDevice,
+        MiscDeviceOptions,
+        MiscDeviceRegistration, //
+    },
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    types::Opaque,
+    uaccess::UserPtr, //
+};
+
+/// A kind of character device.
+#[vtable]
+pub trait Sessions: Sized + 'static {
+    /// What all files of the character device share.
+    type Shared<'a>: Send + Sync + 'a;
+
+    /// What one open file owns.
+    type Session<'a>: Send + Unpin + 'a;
+
+    /// Opens a file. Must not wait for another open: they are serialised system-wide.
+    ///
+    /// # Errors
+    ///
+    /// For user space.
+    fn open<'a>(shared: &Self::Shared<'a>) -> Result<Self::Session<'a>>;
+
+    /// Serves an ioctl of user space. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// For user space.
+    fn ioctl(file: &OpenFile<Self>, command: u32, argument: UserPtr) -> Result;
+}
+
+/// An open file.
+#[pin_data]
+pub struct OpenFile<T: Sessions> {
+    /// Taken away when the device goes, or the file is closed.
+    #[pin]
+    session: Mutex<Option<T::Session<'static>>>,
+    files: Files<T>,
+}
+
+/// The open files of one character device.
+type Files<T> = Arc<Mutex<KVec<Arc<OpenFile<T>>>>>;
+
+#[vtable]
+impl<T: Sessions> MiscDevice for OpenFile<T> {
+    type Ptr = Arc<Self>;
+    type OwnerModule = T::OwnerModule;
+
+    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<Arc<Self>> {
+        // SAFETY: The function is only reachable through what `Registration::new()` registered.
+        // It cannot be dropped now: the core deregisters nothing while a file is being opened.
+        let device: &Registration<'_, T> =
+            unsafe { &*container_of!(Opaque::cast_from(misc.as_raw()), Registration<'_, T>, misc) };
+
+        // SAFETY: Types that differ in a lifetime only have the same layout. The session is dropped
+        // before what it borrows, with the registration at the latest, and only lent for calls
+        // that work for every lifetime.
+        let session: T::Session<'static> = unsafe {
+            let session = core::mem::ManuallyDrop::new(T::open(&device.shared)?);
+            core::mem::transmute_copy(&*session)
+        };
+        let file = Arc::pin_init(
+            try_pin_init!(Self {
+                session <- new_mutex!(Some(session)),
+                files: device.files.clone(),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+
+        device.files.lock().push(file.clone(), GFP_KERNEL)?;
+        Ok(file)
+    }
+
+    fn release(this: Arc<Self>, _file: &File) {
+        // While it is listed, a device that goes waits for its lock, and so for this.
+        this.close();
+
+        let mut open = this.files.lock();
+        if let Some(index) = open.iter().position(|other| Arc::ptr_eq(other, &this)) {
+            // The order does not matter.
+            let last = open.len() - 1;
+            open.swap(index, last);
+            open.pop();
+        }
+    }
+
+    fn ioctl(
+        this: <Self::Ptr as crate::types::ForeignOwnable>::Borrowed<'_>,
+        _file: &File,
+        command: u32,
+        argument: usize,
+    ) -> Result<isize> {
+        // A device that has gone fails whatever the call is.
+        this.with(|_| Ok(()))?;
+        T::ioctl(&this, command, UserPtr::from_addr(argument))?;
+        Ok(0)
+    }
+}
+
+impl<T: Sessions> OpenFile<T> {
+    /// Calls `f` with what the file owns. Nobody else has it then, and the device waits: `f` must
+    /// not wait for user space, as reading or writing its memory may.
+    ///
+    /// # Errors
+    ///
+    /// What `f` fails with, and [`ENODEV`] if the device has gone.
+    pub fn with<R>(&self, f: impl for<'a> FnOnce(&mut T::Session<'a>) -> Result<R>) -> Result<R> {
+        f((*self.session.lock()).as_mut().ok_or(ENODEV)?)
+    }
+
+    fn close(&self) {
+        *self.session.lock() = None;
+    }
+}
+
+/// A registered character device.
+///
+/// # Invariants
+///
+/// `misc` is registered, and so is all that it refers to in place.
+#[pin_data(PinnedDrop)]
+struct Registration<'a, T: Sessions> {
+    #[pin]
+    misc: Opaque<bindings::miscdevice>,
+    name: CString,
+    files: Files<T>,
+    shared: T::Shared<'a>,
+}
+
+// SAFETY: `misc` is only handed to the core, which allows that from any thread. The rest is `Send`:
+// see `Sessions`.
+unsafe impl<T: Sessions> Send for Registration<'_, T> {}
+
+impl<'a, T: Sessions> Registration<'a, T> {
+    /// # Safety
+    ///
+    /// The result must be dropped before `'a` ends.
+    unsafe fn new(
+        parent: &'a Device<Bound>,
+        name: CString,
+        shared: T::Shared<'a>,
+    ) -> Result<Pin<KBox<Self>>> {
+        let files = Arc::pin_init(new_mutex!(KVec::new()), GFP_KERNEL)?;
+
+        KBox::pin_init(
+            try_pin_init!(&this in Self {
+                files,
+                shared,
+                name,
+                misc <- Opaque::try_ffi_init(|misc: *mut bindings::miscdevice| {
+                    let options = MiscDeviceOptions { name: c"" };
+
+                    // SAFETY: `misc` may be written. The name stays where it is until `drop()`. All
+                    // other fields have been initialised before a file can be opened.
+                    unsafe {
+                        misc.write(options.into_raw::<OpenFile<T>>());
+                        (*misc).name = (*this.as_ptr()).name.as_char_ptr();
+                        (*misc).parent = parent.as_raw();
+                        to_result(bindings::misc_register(misc))
+                    }
+                }),
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+}
+
+#[pinned_drop]
+impl<T: Sessions> PinnedDrop for Registration<'_, T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Registered per the type invariant.
+        unsafe { bindings::misc_deregister(self.misc.get()) };
+
+        // No file is opened from here on.
+        loop {
+            let file = self.files.lock().pop();
+            let Some(file) = file else { break };
+            file.close();
+        }
+    }
+}
+
+impl<'s> Publisher<'_, 's> {
+    /// Registers the character device `/dev/<name>` (a `/` in it makes a directory), for root only.
+    /// It exists until the device is unbound.
+    ///
+    /// # Errors
+    ///
+    /// [`EEXIST`] if there is one of that name, [`EBUSY`] if no minor number is left, [`ENOMEM`].
+    pub fn character_device<T: Sessions>(&self, name: CString, shared: T::Shared<'s>) -> Result {
+        // SAFETY: The device holds the registration, and drops it while `'s` lasts.
+        self.hold(unsafe { Registration::<'s, T>::new(self.device(), name, shared)? })
+    }
+}
