@@ -850,6 +850,19 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     }
 }
 
+#[inline(never)]
+fn settle() -> Result {
+    /// # Safety
+    ///
+    /// Safe to call.
+    unsafe extern "C" fn nothing(_work: *mut bindings::work_struct) {}
+
+    // A worker runs with interrupts on: what its CPU had been sent has been taken by then. A grace
+    // period of RCU would not do, as an idle CPU counts as quiescent whatever it has been sent.
+    // SAFETY: The function may be called from any worker.
+    to_result(unsafe { bindings::schedule_on_each_cpu(Some(nothing)) })
+}
+
 /// The MSI-X vectors of a device, beside its message store.
 ///
 /// # Invariants
@@ -991,6 +1004,14 @@ impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
             self.masked = false;
         }
         self.source.check()
+    }
+
+    /// Waits until every CPU has taken what was sent to it before [`Self::mask`]. Sleeps.
+    ///
+    /// What a CPU has not taken when the handler is unregistered is lost with the vector. What it
+    /// takes while the interrupt is masked the core keeps, for the next handler.
+    pub fn settle(&self) -> Result {
+        settle()
     }
 
     /// Unregisters the handler: the interrupt is masked and returns its vector. Sleeps.

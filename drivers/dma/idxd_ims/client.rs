@@ -290,7 +290,7 @@ impl<'a> Session<'a> {
         let interrupt = self.entry(id)?.take();
 
         self.used -= 1;
-        drop(interrupt.map(|interrupt| interrupt.unbind(self.wq)));
+        drop(interrupt.map(|interrupt| interrupt.unbind(self.wq, false)));
         Ok(())
     }
 
@@ -303,7 +303,7 @@ impl<'a> Session<'a> {
 
         let (interrupt, result) = match (entry.take().ok_or(ENOENT)?, eventfd) {
             (interrupt, Some(eventfd)) => interrupt.bind(wq, eventfd),
-            (interrupt, None) => (interrupt.unbind(wq), Ok(())),
+            (interrupt, None) => (interrupt.unbind(wq, true), Ok(())),
         };
         *entry = Some(interrupt);
         result
@@ -346,7 +346,9 @@ impl Drop for Session<'_> {
     fn drop(&mut self) {
         // All of them before the first is freed: that waits once for all.
         for entry in self.interrupts.iter_mut() {
-            *entry = entry.take().map(|interrupt| interrupt.unbind(self.wq));
+            *entry = entry
+                .take()
+                .map(|interrupt| interrupt.unbind(self.wq, false));
         }
     }
 }

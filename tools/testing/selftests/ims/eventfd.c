@@ -283,4 +283,32 @@ TEST_F_TIMEOUT(interrupt, bound_and_not_bound, 60)
 	EXPECT_DEVICE(&self->irq, 2 * TURNS, TURNS, TURNS);
 }
 
+/* The same with a time without eventfd each time, in which it is pending. */
+TEST_F_TIMEOUT(interrupt, bound_and_not_bound_under_a_stream, 60)
+{
+	int eventfd = self->irq.eventfd, status, binds = 0;
+	uint32_t replayed;
+	pid_t child;
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	child = start_stream(&self->irq);
+	ASSERT_LE(0, child);
+	while (!waitpid(child, &status, WNOHANG)) {
+		ASSERT_EQ(0, ims_bind(&self->irq, -1));
+		usleep(binds % 8 * 100);
+		ASSERT_EQ(0, ims_bind(&self->irq, eventfd));
+		usleep(binds++ % 4 * 100);
+	}
+	EXPECT_EQ(0, status);
+	settle();
+	replayed = slot_counter(self->irq.slot, SLOT_REPLAYED) - self->irq.before.replayed;
+	TH_LOG("bound %d times, %u of %d were raised meanwhile", binds, replayed, RAISES);
+	EXPECT_LT(10, binds);
+	EXPECT_LT(0, replayed);
+	EXPECT_EQ(RAISES, take(eventfd));
+	EXPECT_EQ(RAISES, kernel_count(self->irq.virq));
+	EXPECT_DEVICE(&self->irq, RAISES, replayed, replayed);
+}
+
 TEST_HARNESS_MAIN
