@@ -946,9 +946,10 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
     ) -> Result<Self> {
         let text: *const CStr = &*name;
 
-        // SAFETY: If the result is leaked, so is its memory: the name and the handler, which owns
-        // what it uses, stay valid. Its code stays too: it is in the module whose chip the
-        // interrupt is of, as no other can name that type, and a module goes away only after its
+        // If the result is leaked, so is its memory: the name and the handler, which owns what it
+        // uses, stay valid. Its code stays too: it is in the module whose chip the interrupt is of,
+        // as no other can name that type.
+        // SAFETY: What the core refers to stays valid, see above. A module goes away only after its
         // devices are unbound, when the interrupt has been freed.
         let registration = unsafe { irq::Registration::new(request, flags, &*text, handler) };
         Ok(Self {
@@ -1010,6 +1011,10 @@ impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
     ///
     /// What a CPU has not taken when the handler is unregistered is lost with the vector. What it
     /// takes while the interrupt is masked the core keeps, for the next handler.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]. Nothing was waited for then.
     pub fn settle(&self) -> Result {
         settle()
     }

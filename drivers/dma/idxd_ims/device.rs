@@ -353,9 +353,10 @@ impl<'a> Device<'a> {
             return Err(ETIMEDOUT);
         }
         // User space can have as many failures as it likes: it is told, the log is not.
-        let loud = self.failures.fetch_add(1, Relaxed) < MAX_REPORTS;
-        let result = check(self.dev, command, status, loud)?;
-        self.failures.fetch_sub(1, Relaxed);
+        let loud = self.failures.load(Relaxed) < MAX_REPORTS;
+        let result = check(self.dev, command, status, loud).inspect_err(|_| {
+            self.failures.fetch_add(1, Relaxed);
+        })?;
         if waited.is_err() {
             dev_err!(self.dev, "{command:?} completed without an interrupt\n");
             return Err(EIO);

@@ -31,7 +31,7 @@ static const char usage[] =
 	"  alloc [COUNT] [pasid=N] [cpu=N] [managed] [unbound]\n"
 	"  free ID        bind ID      noop ID [COUNT]    wait ID COUNT\n"
 	"  mask ID        unbind ID    copy ID BYTES      state ID\n"
-	"  unmask ID      query        sleep SECONDS      run SHELL COMMAND\n";
+	"  unmask ID      query        run SHELL COMMAND\n";
 
 static int device;
 static jmp_buf failed;
@@ -199,8 +199,8 @@ static void execute(char *line)
 	int count = 0;
 
 	/* The shell's, while the file is open. */
-	if (!strncmp(line, "run ", 4) || !strncmp(line, "sleep ", 6)) {
-		if (system(*line == 'r' ? line + 4 : line))
+	if (!strncmp(line, "run ", 4)) {
+		if (system(line + 4))
 			fail(ECANCELED);
 		return;
 	}
