@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/irq.h>
+#include <linux/irqdesc.h>
 #include <linux/pci.h>
 
 /*
@@ -51,4 +53,28 @@ __rust_helper u16 rust_helper_ims_find_dvsec(struct device *dev, u16 vendor,
 					     u16 id)
 {
 	return pci_find_dvsec_capability(to_pci_dev(dev), vendor, id);
+}
+
+__rust_helper unsigned long rust_helper_ims_lock_irq(struct irq_desc *desc)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&desc->lock, flags);
+	return flags;
+}
+
+__rust_helper void rust_helper_ims_unlock_irq(struct irq_desc *desc,
+					      unsigned long flags)
+{
+	raw_spin_unlock_irqrestore(&desc->lock, flags);
+}
+
+__rust_helper bool rust_helper_irqd_is_activated(struct irq_data *d)
+{
+	return irqd_is_activated(d);
+}
+
+__rust_helper bool rust_helper_irqd_irq_disabled(struct irq_data *d)
+{
+	return irqd_irq_disabled(d);
 }

@@ -119,7 +119,7 @@ where
     for<'x> F::Of<'x>: Send + Sync,
 {
     /// Makes `dev` hold what `build` returns, and then what `publish` adds for the users of that.
-    /// To be called from probe.
+    /// To be called from probe. The result may be kept in the driver's data.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ where
     ///     })
     /// }
     ///
-    /// fn probe(pdev: &pci::Device<Core<'_>>) -> Result {
+    /// fn probe<'a>(pdev: &'a pci::Device<Core<'_>>) -> Result<&'a HeldState> {
     ///     Held::<ForLt!(State<'_>)>::probe(
     ///         pdev,
     ///         |holder| {
@@ -161,11 +161,11 @@ where
     ///     )
     /// }
     /// ```
-    pub fn probe<D>(
-        dev: &D,
+    pub fn probe<'a, D>(
+        dev: &'a D,
         build: impl for<'c, 'b> FnOnce(&Holder<'c, 'b, D::Target>) -> Result<Pin<KBox<F::Of<'b>>>>,
         publish: impl for<'s, 'b> FnOnce(&'s Self, &'s F::Of<'b>, &Publisher<'_, 's>) -> Result,
-    ) -> Result
+    ) -> Result<&'a Self>
     where
         D: InProbe,
         D::Target: AsRef<Device<Bound>> + Sized,
@@ -182,7 +182,8 @@ where
         let state: Pin<KBox<F::Of<'static>>> = unsafe { core::mem::transmute(state) };
 
         // SAFETY: The device holds all that the state borrows since before now. What is published
-        // is handed over later, so that it is dropped before.
+        // is handed over later, so that it is dropped before. So is the driver's data, and all else
+        // that can have the lifetime of the device in probe.
         let held = unsafe { until_unbind(dev.as_ref(), Self(state))? };
         publish(
             held,
@@ -191,7 +192,8 @@ where
                 dev: dev.as_ref(),
                 _brand: PhantomData,
             },
-        )
+        )?;
+        Ok(held)
     }
 
     /// Calls `f` with the state.

@@ -99,7 +99,8 @@
 //!     let interrupt = domain.owner(domain.unlimited())?.alloc(None, None)?;
 //!     let name = CString::try_from(c"my_device")?;
 //!
-//!     msi::request(interrupt, Flags::TRIGGER_NONE, name, Ok(handler)).map_err(|(e, _)| e)
+//!     let handler = Ok(handler);
+//!     msi::request(interrupt, Flags::TRIGGER_NONE, name, None, handler).map_err(|(e, _)| e)
 //! }
 //! ```
 
@@ -148,12 +149,15 @@ pub use self::{
 pub type Pasid = Bounded<u32, 20>;
 
 /// What the MSI descriptor of an interrupt keeps: the PASID in bits 19:0, whether there is one in
-/// bit 32, the owner in bits 63:48.
+/// bit 32, the owner in bits 63:48. Of a slot that was pending when the device was suspended, bit 33
+/// is set until that is delivered, and bit 34 when the core has it for delivery.
 #[derive(Clone, Copy)]
 struct Cookie(u64);
 
 impl Cookie {
     const HAS_PASID: u64 = 1 << 32;
+    const PENDING: u64 = 1 << 33;
+    const INJECTED: u64 = 1 << 34;
     const OWNER_SHIFT: u32 = 48;
 
     #[inline]
@@ -165,6 +169,10 @@ impl Cookie {
     #[inline]
     fn owner(self) -> u16 {
         (self.0 >> Self::OWNER_SHIFT) as u16
+    }
+
+    fn is_to_be_injected(self) -> bool {
+        self.0 & (Self::PENDING | Self::INJECTED) == Self::PENDING
     }
 
     #[inline(always)]
@@ -207,6 +215,12 @@ pub unsafe trait Store: Send + Sync {
     /// Returns a view of slot `index`, if there is one.
     fn slot(&self, index: u16) -> Option<Self::View<'_>>;
 
+    /// As [`Self::slot`], but there is none while the device must not be accessed. Atomic.
+    #[inline(always)]
+    fn awake_slot(&self, index: u16) -> Option<Self::View<'_>> {
+        self.slot(index)
+    }
+
     /// Begins a batch of changes, if the store is slow. May sleep.
     fn lock(&self) {}
 
@@ -214,7 +228,10 @@ pub unsafe trait Store: Send + Sync {
     #[inline(always)]
     fn changed(&self, _index: u16) {}
 
-    /// Tells the device of the batch, and ends it. May sleep.
+    /// Tells the device of the batch so far. This task has called [`Self::lock`]. May sleep.
+    fn tell(&self) {}
+
+    /// Ends the batch: tells the device, unless the store is suspended. May sleep.
     ///
     /// # Safety
     ///
@@ -225,6 +242,23 @@ pub unsafe trait Store: Send + Sync {
     fn check(&self) -> Result {
         Ok(())
     }
+
+    /// Returns when the device is not accessed on behalf of the core any more, until
+    /// [`Self::resume`]. This task has called [`Self::lock`]. Sleeps.
+    fn suspend(&self);
+
+    /// Has a device that was reset use the store again, none of whose slots is accessed now. This
+    /// task has called [`Self::lock`]. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// What the device fails with.
+    fn enable(&self) -> Result {
+        Ok(())
+    }
+
+    /// Ends [`Self::suspend`].
+    fn resume(&self);
 }
 
 /// A view of a slot, as the store of the chip `C` has it.
@@ -266,6 +300,8 @@ struct Inner<C: Chip> {
     #[pin]
     slots: Allocator,
     stale: Atomic<u32>,
+    /// A slot stayed pending although it was drained. To try that with each would take long.
+    undrained: Atomic<bool>,
 }
 
 impl<C: Chip> msi::Chip for Inner<C> {
@@ -312,6 +348,14 @@ impl<C: Chip> msi::Chip for Inner<C> {
 impl<C: Chip> Inner<C> {
     #[inline(always)]
     fn change(&self, index: u16, change: impl FnOnce(View<'_, C>)) {
+        if let Some(slot) = self.store.awake_slot(index) {
+            change(slot);
+            self.store.changed(index);
+        }
+    }
+
+    /// As [`Self::change`], while the store is suspended.
+    fn change_asleep(&self, index: u16, change: impl FnOnce(View<'_, C>)) {
         if let Some(slot) = self.store.slot(index) {
             change(slot);
             self.store.changed(index);
@@ -320,7 +364,7 @@ impl<C: Chip> Inner<C> {
 
     #[inline(always)]
     fn state(&self, index: u16) -> Option<State> {
-        C::state(self.store.slot(index)?)
+        C::state(self.store.awake_slot(index)?)
     }
 }
 
@@ -358,6 +402,7 @@ impl<'a, C: Chip> Domain<'a, C> {
             store,
             slots <- Allocator::new(slots),
             stale: Atomic::new(0),
+            undrained: Atomic::new(false),
         }? Error);
 
         // SAFETY: The store is all that the chip borrows, see above.
@@ -369,31 +414,47 @@ impl<'a, C: Chip> Domain<'a, C> {
     /// Makes all slots masked and clean. None is in use.
     fn clean(self) -> Result {
         let inner = self.inner();
-        // CAST: There are at most 65536 slots.
-        let slots = || (0..self.size()).map(|index| index as u16);
 
         inner.store.lock();
-        for index in slots() {
-            inner.change(index, |slot| {
-                C::mask(slot, None);
-                C::write_message(slot, Message::default());
-            });
-        }
+        let cleaned = self.clean_asleep();
         // SAFETY: Locked above.
         unsafe { inner.store.sync_unlock() };
-        inner.store.check()?;
+        cleaned?;
 
-        for index in slots() {
-            let state = inner.state(index).ok_or(EIO)?;
-            if !state.masked {
-                return Err(EIO);
-            }
-            if state.pending {
+        for index in self.slots() {
+            if inner.state(index).ok_or(EIO)?.pending {
                 self.retire(index);
                 inner.slots.retire(index)?;
             }
         }
         Ok(())
+    }
+
+    /// Makes all slots masked and clean, whatever the core has them to be.
+    fn clean_asleep(self) -> Result {
+        let inner = self.inner();
+
+        for index in self.slots() {
+            inner.change_asleep(index, |slot| {
+                C::mask(slot, None);
+                C::write_message(slot, Message::default());
+            });
+        }
+        inner.store.tell();
+        inner.store.check()?;
+
+        for index in self.slots() {
+            let slot = inner.store.slot(index).ok_or(EIO)?;
+            if !C::state(slot).ok_or(EIO)?.masked {
+                return Err(EIO);
+            }
+        }
+        Ok(())
+    }
+
+    fn slots(self) -> impl Iterator<Item = u16> {
+        // CAST: There are at most 65536 slots.
+        (0..self.size()).map(|index| index as u16)
     }
 
     /// Counts slot `index`, which is pending and free: its next owner would get that.
@@ -423,6 +484,72 @@ impl<'a, C: Chip> Domain<'a, C> {
             guarantee: 0,
             ceiling: self.size(),
         }
+    }
+
+    /// Stops using the device, which is about to be reset or to lose power. Interrupts stay, and can
+    /// still be allocated, requested, masked and freed. What is pending is kept. Sleeps.
+    pub fn suspend(self) {
+        let inner = self.inner();
+        let irqs = self.0.lock_all();
+
+        inner.store.lock();
+        inner.store.suspend();
+        irqs.for_each(|irq| {
+            inner.change_asleep(irq.hwirq, |slot| C::mask(slot, Cookie(irq.cookie).pasid()));
+        });
+        inner.store.tell();
+        irqs.for_each(|irq| {
+            let state = inner.store.slot(irq.hwirq).and_then(C::state);
+            if state.is_some_and(|state| state.pending) {
+                irq.set_cookie(irq.cookie | Cookie::PENDING);
+            }
+        });
+        // SAFETY: Locked above.
+        unsafe { inner.store.sync_unlock() };
+    }
+
+    /// Uses the device again after [`Self::suspend`]: all slots become what the core has them to be,
+    /// and what was pending is delivered. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`EIO`] if a slot does not respond or does not stay masked, or what the store fails with. The
+    /// device is then still not used.
+    pub fn resume(self) -> Result {
+        let inner = self.inner();
+        let irqs = self.0.lock_all();
+
+        inner.store.lock();
+        let enabled = inner.store.enable().and_then(|()| self.clean_asleep());
+        if enabled.is_ok() {
+            inner.store.resume();
+            inner.undrained.store(false, Relaxed);
+            irqs.for_each(|irq| {
+                let state = irq.lock();
+                let pasid = Cookie(irq.cookie).pasid();
+
+                inner.change(irq.hwirq, |slot| {
+                    if state.is_activated() {
+                        C::write_message(slot, irq.message);
+                    }
+                    if state.is_enabled() {
+                        C::unmask(slot, pasid);
+                    } else {
+                        C::mask(slot, pasid);
+                    }
+                });
+            });
+        }
+        // SAFETY: Locked above.
+        unsafe { inner.store.sync_unlock() };
+        enabled?;
+
+        irqs.for_each(|irq| {
+            if Cookie(irq.cookie).is_to_be_injected() && irq.inject().is_ok() {
+                irq.set_cookie(irq.cookie | Cookie::INJECTED);
+            }
+        });
+        inner.store.check()
     }
 
     /// Returns how many slots are in use. May sleep.
@@ -459,7 +586,7 @@ impl<'a, C: Chip> Domain<'a, C> {
             f,
             " slot  virq      count            address     data state"
         )?;
-        self.0.for_each(|irq| {
+        self.0.lock_all().try_for_each(|irq| {
             let state = self.inner().state(irq.hwirq);
 
             writeln!(
@@ -609,7 +736,7 @@ impl<'a, C: Chip> Owner<'a, C> {
             Ok(())
         };
 
-        self.domain.0.for_each(|irq| {
+        self.domain.0.lock_all().try_for_each(|irq| {
             if Cookie(irq.cookie).owner() != self.index {
                 return Ok(());
             }
@@ -683,7 +810,9 @@ impl<C: Chip> Drop for Claim<'_, C> {
             return;
         }
         // The device raised it although nobody waits for it. Its next owner must not get that.
-        if self.drain().is_err() || self.is_pending() {
+        let undrained = &self.domain.inner().undrained;
+        if undrained.load(Relaxed) || self.drain().is_err() || self.is_pending() {
+            undrained.store(true, Relaxed);
             self.domain.retire(self.index);
             if let Some(reservation) = self.reservation.take() {
                 reservation.retire();
@@ -709,7 +838,13 @@ impl<C: Chip> Interrupt<'_, C> {
     /// Reads the state of the slot from the device, if it responds.
     #[inline]
     pub fn state(&self) -> Option<State> {
-        self.claim.domain.inner().state(self.claim.index)
+        let state = self.claim.domain.inner().state(self.claim.index)?;
+
+        Some(State {
+            // What the core has is delivered once it is unmasked.
+            pending: state.pending || (state.masked && self.irq.cookie() & Cookie::PENDING != 0),
+            ..state
+        })
     }
 }
 
@@ -722,8 +857,26 @@ impl<'a, C: Chip> AsRef<msi::Interrupt<'a>> for Interrupt<'a, C> {
 
 // SAFETY: The interrupt is a field.
 unsafe impl<'a, C: Chip> msi::Source<'a> for Interrupt<'a, C> {
+    const SLOW: bool = <C::Store<'static> as Store>::SLOW;
+
     fn check(&self) -> Result {
         self.claim.domain.inner().store.check()
+    }
+
+    fn requested(&self) {
+        if Cookie(self.irq.cookie()).is_to_be_injected() {
+            // It is requested, so that there is a vector.
+            let _ = self.irq.inject();
+        }
+        self.delivered();
+    }
+
+    fn delivered(&self) {
+        let kept = Cookie::PENDING | Cookie::INJECTED;
+
+        if self.irq.cookie() & kept != 0 {
+            self.irq.set_cookie(self.irq.cookie() & !kept);
+        }
     }
 }
 

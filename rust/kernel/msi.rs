@@ -56,6 +56,11 @@ use crate::{
     types::Opaque, //
 };
 
+use core::{
+    marker::PhantomData,
+    num::NonZero, //
+};
+
 mod affinity;
 
 pub use self::affinity::Affinity;
@@ -129,10 +134,29 @@ impl IrqData {
     /// Returns the cookie that was given to [`Domain::alloc`].
     #[inline]
     pub fn cookie(&self) -> u64 {
-        // SAFETY: There is a descriptor per the type invariant, and descriptors of this domain are
-        // made by `Interrupt::new()`, which sets the instance cookie as an integer.
-        unsafe { (*self.desc()).__bindgen_anon_1.data.icookie.value }
+        // SAFETY: There is a descriptor per the type invariant.
+        unsafe { cookie(self.desc()) }
     }
+}
+
+/// # Safety
+///
+/// `desc` must be valid, and of an interrupt of a [`Domain`].
+#[inline(always)]
+unsafe fn cookie(desc: *mut bindings::msi_desc) -> u64 {
+    // SAFETY: Valid per the safety requirements. Such descriptors are made by `Interrupt::new()`,
+    // which sets the instance cookie as an integer. It may change meanwhile, as a whole.
+    unsafe { core::ptr::addr_of!((*desc).__bindgen_anon_1.data.icookie.value).read_volatile() }
+}
+
+/// # Safety
+///
+/// As for [`cookie`].
+unsafe fn set_cookie(desc: *mut bindings::msi_desc, cookie: u64) {
+    // SAFETY: Valid per the safety requirements, see `cookie()`.
+    unsafe {
+        core::ptr::addr_of_mut!((*desc).__bindgen_anon_1.data.icookie.value).write_volatile(cookie)
+    };
 }
 
 /// An irq chip whose messages can be masked.
@@ -291,22 +315,9 @@ impl<T: Chip> Domain<T> {
         Interrupt::new(self.device(), hwirq, cookie, affinity)
     }
 
-    /// Calls `f` for each allocated interrupt. Sleeps.
-    ///
-    /// `f` must neither allocate nor free interrupts of the device: the descriptors are locked.
-    ///
-    /// # Errors
-    ///
-    /// The first that `f` returns.
-    pub fn for_each<E>(&self, mut f: impl FnMut(&Allocated) -> Result<(), E>) -> Result<(), E> {
-        let descs = Descriptors::lock(self.device());
-        let mut desc = descs.first();
-
-        while let Some(found) = desc {
-            f(&found)?;
-            desc = descs.next();
-        }
-        Ok(())
+    /// Locks the interrupts of the domain: none is allocated or freed meanwhile. Sleeps.
+    pub(crate) fn lock_all(&self) -> Descriptors<'_> {
+        Descriptors::lock(self.device())
     }
 
     fn template() -> bindings::msi_domain_template {
@@ -332,6 +343,7 @@ impl<T: Chip> Domain<T> {
             },
             irq_write_msi_msg: Some(Self::irq_write_msi_msg),
             irq_get_irqchip_state: Some(Self::irq_get_irqchip_state),
+            irq_set_irqchip_state: Some(irq_set_irqchip_state),
             // `irq_set_affinity` stays empty: the core fills it.
             flags: bindings::IRQCHIP_ONESHOT_SAFE as c_ulong,
             ..pin_init::zeroed()
@@ -461,6 +473,29 @@ impl<T: Chip> Domain<T> {
 /// Safe to call.
 unsafe extern "C" fn nothing(_data: *mut bindings::irq_data) {}
 
+/// Has the interrupt delivered as if the device had sent its message.
+///
+/// # Safety
+///
+/// Only for the core to call.
+unsafe extern "C" fn irq_set_irqchip_state(
+    data: *mut bindings::irq_data,
+    which: bindings::irqchip_irq_state,
+    state: bool,
+) -> c_int {
+    if which != bindings::irqchip_irq_state_IRQCHIP_STATE_PENDING || !state {
+        return EINVAL.to_errno();
+    }
+    // SAFETY: The core passes a valid interrupt and holds its lock. One that is not activated has
+    // no vector to send.
+    match unsafe {
+        bindings::irqd_is_activated(data) && bindings::irq_chip_retrigger_hierarchy(data) != 0
+    } {
+        true => 0,
+        false => EINVAL.to_errno(),
+    }
+}
+
 /// # Safety
 ///
 /// Only for the core to call.
@@ -534,12 +569,117 @@ pub struct Allocated {
     pub count: u32,
     /// The message that was last written.
     pub message: Message,
+    desc: *mut bindings::msi_desc,
+}
+
+impl Allocated {
+    /// Changes the cookie, which is read at any time.
+    pub(crate) fn set_cookie(&self, cookie: u64) {
+        // SAFETY: The descriptor is kept from going as long as `self` exists.
+        unsafe { set_cookie(self.desc, cookie) };
+    }
+
+    /// Keeps the callbacks of the interrupt from running, until the result is dropped. Atomic.
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked::new(self.virq)
+    }
+
+    /// As [`Interrupt::inject`].
+    pub(crate) fn inject(&self) -> Result {
+        inject(self.virq)
+    }
+}
+
+#[inline(never)]
+fn inject(virq: u32) -> Result {
+    let pending = bindings::irqchip_irq_state_IRQCHIP_STATE_PENDING;
+
+    // SAFETY: Safe to call with any number.
+    to_result(unsafe { bindings::irq_set_irqchip_state(virq, pending, true) })
+}
+
+/// An interrupt none of whose callbacks runs. Interrupts are off.
+///
+/// # Invariants
+///
+/// `desc` is valid, and locked by this object.
+pub(crate) struct Locked<'a> {
+    desc: *mut bindings::irq_desc,
+    flags: c_ulong,
+    _allocated: PhantomData<&'a Allocated>,
+}
+
+impl Locked<'_> {
+    #[inline(never)]
+    fn new(virq: u32) -> Self {
+        // SAFETY: An `Allocated` is only there while its descriptor is kept from going.
+        let (desc, flags) = unsafe {
+            let desc = bindings::irq_to_desc(virq);
+            (desc, bindings::ims_lock_irq(desc))
+        };
+
+        // INVARIANT: Just locked.
+        Self {
+            desc,
+            flags,
+            _allocated: PhantomData,
+        }
+    }
+
+    /// Returns whether the interrupt has a vector, and so a message that names it.
+    #[inline(never)]
+    pub(crate) fn is_activated(&self) -> bool {
+        // SAFETY: Valid per the type invariant.
+        unsafe { bindings::irqd_is_activated(&mut (*self.desc).irq_data) }
+    }
+
+    /// Returns whether the device is to send the message.
+    #[inline(never)]
+    pub(crate) fn is_enabled(&self) -> bool {
+        // SAFETY: Valid per the type invariant.
+        unsafe { !bindings::irqd_irq_disabled(&mut (*self.desc).irq_data) }
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline(never)]
+    fn drop(&mut self) {
+        // SAFETY: Locked per the type invariant.
+        unsafe { bindings::ims_unlock_irq(self.desc, self.flags) };
+    }
 }
 
 /// The locked MSI descriptors of a device.
-struct Descriptors<'a>(&'a Device);
+pub(crate) struct Descriptors<'a>(&'a Device);
 
 impl<'a> Descriptors<'a> {
+    /// Calls `f` for each allocated interrupt, which must neither allocate nor free one.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Allocated)) {
+        // There is nothing that `f` fails with.
+        let _: Result = self.try_for_each(|irq| {
+            f(irq);
+            Ok(())
+        });
+    }
+
+    /// As [`Self::for_each`], until `f` fails.
+    ///
+    /// # Errors
+    ///
+    /// The first that `f` returns.
+    pub(crate) fn try_for_each<E>(
+        &self,
+        mut f: impl FnMut(&Allocated) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut desc = self.first();
+
+        while let Some(found) = desc {
+            f(&found)?;
+            desc = self.next();
+        }
+        Ok(())
+    }
+
     #[inline(never)]
     fn lock(dev: &'a Device) -> Self {
         // SAFETY: The devices of domains have MSI data. `drop()` unlocks.
@@ -594,7 +734,7 @@ unsafe fn found(desc: *mut bindings::msi_desc) -> Option<Allocated> {
         (
             (*desc).msi_index,
             (*desc).irq,
-            (*desc).__bindgen_anon_1.data.icookie.value,
+            cookie(desc),
             core::ptr::addr_of!((*desc).msg).read_volatile(),
         )
     };
@@ -605,6 +745,7 @@ unsafe fn found(desc: *mut bindings::msi_desc) -> Option<Allocated> {
         // SAFETY: Safe to call with any number.
         count: unsafe { bindings::kstat_irqs_usr(virq) },
         message: (&message).into(),
+        desc,
     })
 }
 
@@ -615,15 +756,10 @@ unsafe fn found(desc: *mut bindings::msi_desc) -> Option<Allocated> {
 /// The secondary domain of `dev` must have been made by [`create`].
 #[inline(never)]
 unsafe fn remove(dev: &Device) {
-    {
-        let descs = Descriptors::lock(dev);
-        let mut desc = descs.first();
-        while let Some(found) = desc {
-            // SAFETY: The caller is about to free the domain: all that borrowed it is gone.
-            unsafe { free_leaked_handlers(found.virq) };
-            desc = descs.next();
-        }
-    }
+    Descriptors::lock(dev).for_each(|irq| {
+        // SAFETY: The caller is about to free the domain: all that borrowed it is gone.
+        unsafe { free_leaked_handlers(irq.virq) };
+    });
 
     // SAFETY: The domain exists per the safety requirements. Sleeping is fine, see
     // `Interrupt::synchronize()` on what for.
@@ -745,7 +881,7 @@ impl<'a> Interrupt<'a> {
         let name = CString::try_from(c"drain")?;
         // SAFETY: The registration ends here.
         let registered =
-            unsafe { Registered::new(self.into(), Flags::TRIGGER_NONE, name, handler)? };
+            unsafe { Registered::new(self.into(), Flags::TRIGGER_NONE, name, None, handler)? };
         let arrived = read_poll_timeout(
             || Ok(registered.handler().0.load(Relaxed)),
             |&arrived| arrived,
@@ -762,6 +898,34 @@ impl<'a> Interrupt<'a> {
     #[inline]
     pub fn virq(&self) -> u32 {
         self.virq
+    }
+
+    #[inline(never)]
+    fn desc(&self) -> *mut bindings::msi_desc {
+        // SAFETY: The interrupt is ours per the type invariant, and has a descriptor.
+        unsafe { (*(*bindings::irq_get_irq_data(self.virq)).common).msi_desc }
+    }
+
+    /// Returns the cookie that the interrupt has, see [`IrqData::cookie`].
+    pub(crate) fn cookie(&self) -> u64 {
+        // SAFETY: The interrupt is ours per the type invariant.
+        unsafe { cookie(self.desc()) }
+    }
+
+    /// Changes the cookie, which is read at any time.
+    pub(crate) fn set_cookie(&self, cookie: u64) {
+        // SAFETY: The interrupt is ours per the type invariant.
+        unsafe { set_cookie(self.desc(), cookie) };
+    }
+
+    /// Has the interrupt delivered as if the device had sent its message, if it is requested. If it
+    /// is masked that happens when it is unmasked. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it is not requested.
+    pub(crate) fn inject(&self) -> Result {
+        inject(self.virq)
     }
 }
 
@@ -794,10 +958,19 @@ impl Drop for Interrupt<'_> {
 ///
 /// `as_ref()` must always return the same interrupt, which lives as long as `self`.
 pub unsafe trait Source<'a>: AsRef<Interrupt<'a>> {
+    /// Masking the interrupt sleeps, see [`Chip::SLOW`].
+    const SLOW: bool = false;
+
     /// Returns what went wrong when the device was told of changes, if it has to be told.
     fn check(&self) -> Result {
         Ok(())
     }
+
+    /// The interrupt has just been requested.
+    fn requested(&self) {}
+
+    /// What the core kept of the interrupt while it was masked has been delivered.
+    fn delivered(&self) {}
 }
 
 impl<'a> AsRef<Interrupt<'a>> for Interrupt<'a> {
@@ -815,22 +988,29 @@ pub struct Requested<'a, S: Source<'a>, H: irq::Handler + 'static> {
     // The order is the order of release.
     handler: Registered<'a, H>,
     source: S,
-    masked: bool,
 }
 
 /// Requests the interrupt of `source` for `handler`: it gets a vector, its message is written and
 /// it is unmasked. `/proc/interrupts` shows `name`. Sleeps.
 ///
+/// An interrupt that comes more often than `limit` times in a second is masked, which the log says
+/// the first time.
+///
 /// # Errors
 ///
-/// The error comes with `source`, to try again or to free: [`ENOSPC`] if no vector is left,
-/// [`ENOMEM`], what `handler` fails with, or what telling the device of the change fails with.
+/// The error comes with `source`, to try again or to free: [`EOPNOTSUPP`] if there is a `limit` and
+/// its chip is slow, as a handler cannot sleep, [`ENOSPC`] if no vector is left, [`ENOMEM`], what `handler` fails with, or what telling the device of the change fails with.
 pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     source: S,
     flags: Flags,
     name: CString,
+    limit: Option<NonZero<u32>>,
     handler: impl PinInit<H, Error> + 'a,
 ) -> Result<Requested<'a, S, H>, (Error, S)> {
+    if S::SLOW && limit.is_some() {
+        return Err((EOPNOTSUPP, source));
+    }
+
     let interrupt = source.as_ref();
     interrupt.handled.store(Interrupt::HANDLED, Relaxed);
 
@@ -839,13 +1019,12 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     let request = unsafe { IrqRequest::new(interrupt.dev, interrupt.virq) };
 
     // SAFETY: The interrupt is freed with its domain at the latest, when the device is unbound.
-    let registered = unsafe { Registered::new(request, flags, name, handler) };
+    let registered = unsafe { Registered::new(request, flags, name, limit, handler) };
     match registered.and_then(|handler| source.check().map(|()| handler)) {
-        Ok(handler) => Ok(Requested {
-            handler,
-            source,
-            masked: false,
-        }),
+        Ok(handler) => {
+            source.requested();
+            Ok(Requested { handler, source })
+        }
         Err(error) => Err((error, source)),
     }
 }
@@ -895,7 +1074,8 @@ impl<'b> Vectors<'b> {
         self.0.len()
     }
 
-    /// Requests vector `index` for `handler`. `/proc/interrupts` shows `name`. Sleeps.
+    /// Requests vector `index` for `handler`, with a `limit` as [`request`] has it.
+    /// `/proc/interrupts` shows `name`. Sleeps.
     ///
     /// # Errors
     ///
@@ -906,10 +1086,11 @@ impl<'b> Vectors<'b> {
         index: usize,
         flags: Flags,
         name: CString,
+        limit: Option<NonZero<u32>>,
         handler: impl PinInit<H, Error> + 'b,
     ) -> Result<Registered<'b, H>> {
         // SAFETY: `drop()` frees what is leaked, and the vectors are held by the device.
-        unsafe { Registered::new(self.0.index(index)?.into(), flags, name, handler) }
+        unsafe { Registered::new(self.0.index(index)?.into(), flags, name, limit, handler) }
     }
 }
 
@@ -927,9 +1108,78 @@ impl Drop for Vectors<'_> {
     }
 }
 
+/// What the core has for a handler: masks an interrupt that comes too often.
+#[pin_data]
+struct Contained<H> {
+    #[pin]
+    handler: H,
+    virq: u32,
+    /// How often it may come in a second; 0 for any.
+    limit: u32,
+    /// When the second began, in jiffies, and how often it has come since. Only the handler, which
+    /// does not run twice at a time, uses these.
+    second: Atomic<usize>,
+    count: Atomic<u32>,
+    /// By a call or by the handler. The core has the interrupt disabled once then.
+    masked: Atomic<bool>,
+    reported: Atomic<bool>,
+}
+
+impl<H: irq::Handler> Contained<H> {
+    /// Returns whether the interrupt has just exceeded its limit.
+    #[inline]
+    fn exceeds(&self) -> bool {
+        if self.limit == 0 {
+            return false;
+        }
+        // SAFETY: The core counts while this is read; any value serves.
+        let now = unsafe { core::ptr::addr_of!(bindings::jiffies).read_volatile() };
+        let count = match now.wrapping_sub(self.second.load(Relaxed)) < bindings::HZ as usize {
+            true => self.count.load(Relaxed) + 1,
+            false => {
+                self.second.store(now, Relaxed);
+                1
+            }
+        };
+
+        // Begins again, so that whoever unmasks it has a full second.
+        let exceeds = count > self.limit;
+        self.count.store(if exceeds { 0 } else { count }, Relaxed);
+        exceeds
+    }
+
+    #[cold]
+    fn contain(&self) {
+        if self.masked.xchg(true, Relaxed) {
+            return;
+        }
+        // SAFETY: The interrupt has a handler: this one.
+        unsafe { bindings::disable_irq_nosync(self.virq) };
+        if !self.reported.xchg(true, Relaxed) {
+            pr_warn!(
+                "interrupt {} came more than {} times in a second: masked\n",
+                self.virq,
+                self.limit
+            );
+        }
+    }
+}
+
+impl<H: irq::Handler> irq::Handler for Contained<H> {
+    #[inline]
+    fn handle(&self) -> IrqReturn {
+        let handled = self.handler.handle();
+
+        if self.exceeds() {
+            self.contain();
+        }
+        handled
+    }
+}
+
 /// A handler. Dropping it unregisters it, and sleeps.
 pub struct Registered<'a, H: irq::Handler + 'static> {
-    registration: Pin<KBox<irq::Registration<'a, H>>>,
+    registration: Pin<KBox<irq::Registration<'a, Contained<H>>>>,
     // Goes after the registration, which has a pointer to it.
     _name: CString,
 }
@@ -942,16 +1192,27 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
         request: IrqRequest<'a>,
         flags: Flags,
         name: CString,
+        limit: Option<NonZero<u32>>,
         handler: impl PinInit<H, Error> + 'a,
     ) -> Result<Self> {
         let text: *const CStr = &*name;
+        let virq = request.irq();
+        let contained = try_pin_init!(Contained {
+            handler <- handler,
+            virq,
+            limit: limit.map_or(0, NonZero::get),
+            second: Atomic::new(0),
+            count: Atomic::new(0),
+            masked: Atomic::new(false),
+            reported: Atomic::new(false),
+        }? Error);
 
         // If the result is leaked, so is its memory: the name and the handler, which owns what it
         // uses, stay valid. Its code stays too: it is in the module whose chip the interrupt is of,
         // as no other can name that type.
         // SAFETY: What the core refers to stays valid, see above. A module goes away only after its
         // devices are unbound, when the interrupt has been freed.
-        let registration = unsafe { irq::Registration::new(request, flags, &*text, handler) };
+        let registration = unsafe { irq::Registration::new(request, flags, &*text, contained) };
         Ok(Self {
             registration: KBox::pin_init(registration, GFP_KERNEL)?,
             _name: name,
@@ -961,7 +1222,50 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
     /// Returns the handler.
     #[inline]
     pub fn handler(&self) -> &H {
+        &self.contained().handler
+    }
+
+    #[inline]
+    fn contained(&self) -> &Contained<H> {
         self.registration.handler()
+    }
+
+    /// Masks the interrupt. When this returns its handler is not running, and will not run before
+    /// [`Self::unmask`]. Sleeps.
+    ///
+    /// Returns whether it was unmasked.
+    pub fn mask(&mut self) -> bool {
+        let contained = self.contained();
+        let was_masked = contained.masked.xchg(true, Relaxed);
+
+        // SAFETY: The interrupt has a handler.
+        unsafe {
+            if was_masked {
+                bindings::synchronize_irq(contained.virq);
+            } else {
+                bindings::disable_irq(contained.virq);
+            }
+        }
+        !was_masked
+    }
+
+    /// Unmasks the interrupt, whether [`Self::mask`] or its limit masked it. Sleeps.
+    ///
+    /// Returns whether it was masked.
+    pub fn unmask(&mut self) -> bool {
+        let contained = self.contained();
+
+        if !contained.masked.load(Relaxed) {
+            return false;
+        }
+        // SAFETY: The interrupt has a handler. Who set `masked` has disabled it, or is a handler
+        // that runs and is about to.
+        unsafe {
+            bindings::synchronize_irq(contained.virq);
+            contained.masked.store(false, Relaxed);
+            bindings::enable_irq(contained.virq);
+        }
+        true
     }
 }
 
@@ -985,24 +1289,21 @@ impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
     ///
     /// What telling the device of the change fails with, if it has to be told.
     pub fn mask(&mut self) -> Result {
-        if !self.masked {
-            // SAFETY: The interrupt is requested.
-            unsafe { bindings::disable_irq(self.source.as_ref().virq) };
-            self.masked = true;
+        if self.handler.mask() {
+            self.source.delivered();
         }
         self.source.check()
     }
 
-    /// Unmasks the interrupt. If it was raised while it was masked, its handler runs once.
+    /// Unmasks the interrupt, whether [`Self::mask`] or its limit masked it. If it was raised while
+    /// it was masked, its handler runs once. Sleeps.
     ///
     /// # Errors
     ///
     /// What telling the device of the change fails with, if it has to be told.
     pub fn unmask(&mut self) -> Result {
-        if self.masked {
-            // SAFETY: The interrupt is requested, and was disabled by `mask()`.
-            unsafe { bindings::enable_irq(self.source.as_ref().virq) };
-            self.masked = false;
+        if self.handler.unmask() {
+            self.source.delivered();
         }
         self.source.check()
     }

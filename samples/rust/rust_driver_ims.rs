@@ -195,7 +195,7 @@ impl<'a> State<'a> {
             let number = queues.len();
             let name = fmt!("rust_driver_ims-{}-queue{number}", dev.as_ref().name());
             let name = CString::try_from_fmt(name)?;
-            let queue = msi::request(interrupt, Flags::TRIGGER_NONE, name, Ok(Nothing));
+            let queue = msi::request(interrupt, Flags::TRIGGER_NONE, name, None, Ok(Nothing));
             queues.push(queue.map_err(|(error, _)| error)?, GFP_KERNEL)?;
         }
         dev_info!(dev, "{count} of {slots} queues\n");
@@ -251,35 +251,47 @@ fn control(held: &HeldState, reader: &mut UserSliceReader) -> Result {
     })
 }
 
-struct SampleDriver;
+struct SampleDriver<'a>(&'a HeldState);
 
 kernel::pci_device_table!(
     PCI_TABLE,
-    <SampleDriver as pci::Driver>::IdInfo,
+    <SampleDriver<'static> as pci::Driver>::IdInfo,
     [(
         pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, 0x10f0),
         ()
     )]
 );
 
-impl pci::Driver for SampleDriver {
+impl pci::Driver for SampleDriver<'static> {
     type IdInfo = ();
-    type Data<'bound> = Self;
+    type Data<'bound> = SampleDriver<'bound>;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
         _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self, Error> + 'bound {
-        pdev.enable_device_mem()?;
-        pdev.set_master();
-        HeldState::probe(pdev, |holder| State::new(holder), publish)?;
-        Ok(Self)
+    ) -> impl PinInit<SampleDriver<'bound>, Error> + 'bound {
+        pdev.enable_managed()?;
+        let held = HeldState::probe(pdev, |holder| State::new(holder), publish)?;
+        Ok(SampleDriver(held))
+    }
+
+    const HAS_SUSPEND: bool = true;
+
+    fn suspend<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&SampleDriver<'bound>>) {
+        this.0.with(|state| state.domain.suspend());
+    }
+
+    fn resume_early<'bound>(
+        _pdev: &'bound pci::Device<Core<'_>>,
+        this: Pin<&SampleDriver<'bound>>,
+    ) -> Result {
+        this.0.with(|state| state.domain.resume())
     }
 }
 
 kernel::module_pci_driver! {
-    type: SampleDriver,
+    type: SampleDriver<'static>,
     name: "rust_driver_ims",
     authors: ["rust-ims maintainers"],
     description: "Rust message store sample",

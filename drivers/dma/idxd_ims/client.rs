@@ -4,6 +4,7 @@
 //! has interrupts of its own. See include/uapi/linux/idxd_ims.h.
 
 use crate::{
+    gate::Pass,
     interrupt::Interrupt,
     queue::{
         Operation,
@@ -98,32 +99,55 @@ impl Sessions for Client {
             ALLOC => {
                 let alloc = read(argument)?;
                 let eventfd = eventfd(alloc[2])?;
-                let alloc = file.with(|session| session.alloc(alloc, eventfd))?;
+                let alloc = file.with(|session| {
+                    // A descriptor that may still raise a slot has gone by then.
+                    let _pass = session.pass(true)?;
+                    session.alloc(alloc, eventfd)
+                })?;
                 write(argument, &alloc).inspect_err(|_| {
                     // Another thread may have freed it, or the device may have gone.
-                    let _ = file.with(|session| session.free([0, alloc[5]]));
+                    let _ = file.with(|session| {
+                        let _pass = session.pass(false)?;
+                        session.free([0, alloc[5]])
+                    });
                 })
             }
             FREE => {
                 let interrupt = read(argument)?;
-                file.with(|session| session.free(interrupt))
+                file.with(|session| {
+                    let _pass = session.pass(false)?;
+                    session.free(interrupt)
+                })
             }
             BIND => {
                 let bind: Bind = read(argument)?;
                 let eventfd = eventfd(bind[2])?;
-                file.with(|session| session.bind(bind, eventfd))
+                file.with(|session| {
+                    let _pass = session.pass(eventfd.is_some())?;
+                    session.bind(bind, eventfd)
+                })
             }
             MASK | UNMASK => {
                 let interrupt = read(argument)?;
-                file.with(|session| session.set_masked(interrupt, command == MASK))
+                file.with(|session| {
+                    let _pass = session.pass(false)?;
+                    session.set_masked(interrupt, command == MASK)
+                })
             }
             STATE => {
                 let state = read(argument)?;
-                write(argument, &file.with(|session| session.state(state))?)
+                let state = file.with(|session| {
+                    let _pass = session.pass(false)?;
+                    session.state(state)
+                })?;
+                write(argument, &state)
             }
             SUBMIT => {
                 let submit = read(argument)?;
-                file.with(|session| session.submit(submit))
+                file.with(|session| {
+                    let _pass = session.pass(true)?;
+                    session.submit(submit)
+                })
             }
             _ => Err(ENOTTY),
         }
@@ -193,6 +217,16 @@ fn eventfd(fd: u32) -> Result<Option<EventFd>> {
 }
 
 impl<'a> Session<'a> {
+    /// Keeps the device from being reset. If it is to `work`, a broken one is reset before.
+    fn pass(&self, work: bool) -> Result<Pass<'a>> {
+        let device = self.wq.device;
+
+        if work {
+            device.recover()?;
+        }
+        Ok(device.enter())
+    }
+
     /// Returns the entry of interrupt `id`.
     fn entry(&mut self, id: u32) -> Result<&mut Option<Interrupt<'a>>> {
         let entry = self.interrupts.get_mut(id as usize).ok_or(ENOENT)?;
@@ -336,14 +370,24 @@ impl<'a> Session<'a> {
             (uapi::IDXD_IMS_OP_COPY, bytes @ 1..=Queue::MAX_COPY) => Operation::Copy(bytes),
             _ => return Err(EINVAL),
         };
-        let handle = self.interrupt(id)?.handle()?;
+        let (wq, interrupt) = (self.wq, self.interrupt(id)?);
 
-        self.wq.queue.lock().run(self.wq.device, operation, handle)
+        loop {
+            let handle = interrupt.handle(wq)?;
+            let done = wq.queue.lock().run(wq.device, operation, handle.value);
+
+            // The device does not take a handle that it has just revoked.
+            if done != Err(EIO) || wq.device.is_valid(handle) {
+                return done;
+            }
+        }
     }
 }
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
+        let _pass = self.wq.device.enter();
+
         // All of them before the first is freed: that waits once for all.
         for entry in self.interrupts.iter_mut() {
             *entry = entry

@@ -4,11 +4,16 @@
 
 use crate::{
     chip::Chip,
+    gate::{
+        Gate,
+        Pass, //
+    },
     parameters::Parameters,
     regs::*, //
 };
 use kernel::{
     device::Bound,
+    fmt,
     held::Holder,
     ims::{
         self,
@@ -51,8 +56,17 @@ use kernel::{
 
 pub(crate) type Registers<'a> = Window<'a, END>;
 
-/// Failed commands that the log reports.
-const MAX_REPORTS: u32 = 10;
+/// Failures at run time that the log reports.
+const MAX_REPORTS: u64 = 10;
+
+/// Whether the device works, as [`Device::health`] has it.
+mod health {
+    pub(super) const GOOD: u32 = 0;
+    /// It halted, or something never completed: a reset may help.
+    pub(super) const BROKEN: u32 = 1;
+    /// A reset did not help.
+    pub(super) const GONE: u32 = 2;
+}
 
 /// What the device has, from its capability registers.
 pub(crate) struct Capabilities {
@@ -77,6 +91,9 @@ pub(crate) struct Events {
     dev: ARef<pci::Device>,
     bar: Arc<DevresBar<END>>,
     command_done: Atomic<bool>,
+    health: Atomic<u32>,
+    /// How often interrupt handles became invalid.
+    epoch: Atomic<u32>,
     pub(crate) commands: Atomic<u64>,
     pub(crate) errors: Atomic<u64>,
     pub(crate) last_error: Atomic<u64>,
@@ -85,17 +102,18 @@ pub(crate) struct Events {
 }
 
 /// The handler of MSI-X vector 0.
-struct EventHandler(Arc<Events>);
+pub(crate) struct EventHandler(Arc<Events>);
 
 impl irq::Handler for EventHandler {
     fn handle(&self) -> IrqReturn {
         let events = &*self.0;
+        // A message is nobody else's, whatever it means.
         let Some(bar) = events.bar.try_access() else {
-            return IrqReturn::None;
+            return IrqReturn::Handled;
         };
         let cause = bar.read(INTCAUSE);
-        if cause.into_raw() == 0 || cause.into_raw() == u32::MAX {
-            return IrqReturn::None;
+        if cause.into_raw() == u32::MAX {
+            return IrqReturn::Handled;
         }
         bar.write_reg(cause);
 
@@ -112,11 +130,23 @@ impl irq::Handler for EventHandler {
                 );
             }
         }
-        if cause.halt() && events.halts.fetch_add(1, Relaxed) == 0 {
-            dev_err!(events.dev, "the device halted\n");
+        if cause.halt() {
+            events.health.store(health::BROKEN, Relaxed);
+            if events.halts.fetch_add(1, Relaxed) == 0 {
+                dev_err!(
+                    events.dev,
+                    "the device halted; later halts are only counted\n"
+                );
+            }
         }
-        if cause.int_handle_revoked() && events.handles_revoked.fetch_add(1, Relaxed) == 0 {
-            dev_err!(events.dev, "interrupt handles were revoked\n");
+        if cause.int_handle_revoked() {
+            events.epoch.fetch_add(1, Release);
+            if events.handles_revoked.fetch_add(1, Relaxed) == 0 {
+                dev_warn!(
+                    events.dev,
+                    "interrupt handles were revoked: asks for new ones\n"
+                );
+            }
         }
         if cause.cmd() {
             events.commands.fetch_add(1, Relaxed);
@@ -135,15 +165,26 @@ pub(crate) struct Device<'a> {
     pub(crate) caps: Capabilities,
     pub(crate) domain: ims::Domain<'a, Chip>,
     pub(crate) events: Arc<Events>,
-    _events: msi::Registered<'a, EventHandler>,
     timeout: Delta,
     /// The device takes one command at a time.
     #[pin]
     command: Mutex<()>,
-    /// A command never completed.
-    dead: Atomic<bool>,
-    /// Commands that failed.
-    failures: Atomic<u32>,
+    /// Held by who has the device reset because it is broken.
+    #[pin]
+    recovery: Mutex<()>,
+    #[pin]
+    gate: Gate,
+    /// Failures at run time.
+    pub(crate) failures: Atomic<u64>,
+    /// Resets because the device was broken.
+    pub(crate) recoveries: Atomic<u64>,
+}
+
+/// What descriptors name an interrupt by, until the device revokes it.
+#[derive(Clone, Copy)]
+pub(crate) struct Handle {
+    pub(crate) value: u16,
+    epoch: u32,
 }
 
 /// Reads what the device can do, and refuses what this driver cannot use.
@@ -246,11 +287,16 @@ fn dvsec_without_ims(dev: &pci::Device<Bound>) -> bool {
 }
 
 impl<'a> Device<'a> {
-    /// Finds out what the device can do, resets it and gives it an irq domain.
+    /// Finds out what the device can do, resets it and gives it an irq domain. The handler of its
+    /// events comes with it.
     pub(crate) fn new(
         holder: &Holder<'_, 'a>,
-        timeout: Delta,
-    ) -> Result<impl PinInit<Self, Error> + 'a> {
+        parameters: &Parameters,
+    ) -> Result<(
+        impl PinInit<Self, Error> + 'a,
+        msi::Registered<'a, EventHandler>,
+    )> {
+        let (timeout, limit) = (parameters.timeout, parameters.storm_limit);
         let dev = holder.device();
         let regs =
             Registers::new(holder, REGISTERS_BAR, c"idxd_ims registers").inspect_err(|e| {
@@ -265,7 +311,7 @@ impl<'a> Device<'a> {
             return Err(EIO);
         }
 
-        reset(dev, regs, timeout)?;
+        reset(regs, timeout).map_err(|why| why.report(dev))?;
 
         let store = MmioArray::new(regs, caps.ims, caps.slots)?;
         let domain = ims::Domain::new(holder, store).inspect_err(|&e| {
@@ -281,6 +327,8 @@ impl<'a> Device<'a> {
                 dev: holder.unbound().into(),
                 bar: regs.revocable(),
                 command_done: Atomic::new(false),
+                health: Atomic::new(health::GOOD),
+                epoch: Atomic::new(0),
                 commands: Atomic::new(0),
                 errors: Atomic::new(0),
                 last_error: Atomic::new(0),
@@ -293,24 +341,26 @@ impl<'a> Device<'a> {
         let handler = msi::Vectors::new(holder, 1, 1)
             .and_then(|vectors| {
                 let handler = EventHandler(events.clone());
-                vectors.request(0, Flags::TRIGGER_NONE, name, Ok(handler))
+                vectors.request(0, Flags::TRIGGER_NONE, name, limit, Ok(handler))
             })
             .inspect_err(|e| dev_err!(dev, "cannot use MSI-X vector 0: {e:?}\n"))?;
 
         let dev = holder.unbound();
-        Ok(try_pin_init!(Self {
+        let device = try_pin_init!(Self {
             dev,
             regs,
             portals,
             caps,
             domain,
             events,
-            _events: handler,
             timeout,
             command <- new_mutex!(()),
-            dead: Atomic::new(false),
+            recovery <- new_mutex!(()),
+            gate <- Gate::new(),
             failures: Atomic::new(0),
-        }))
+            recoveries: Atomic::new(0),
+        }? Error);
+        Ok((device, handler))
     }
 
     pub(crate) fn pci(&self) -> &'a pci::Device {
@@ -319,14 +369,14 @@ impl<'a> Device<'a> {
 
     /// Runs a command and returns its result.
     ///
-    /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on for every command, [`EIO`]
-    /// if the device refuses it or sends no interrupt.
+    /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on for every command until the
+    /// device is reset, [`EIO`] if the device refuses it or sends no interrupt.
     pub(crate) fn command(&self, command: Command, operand: u32) -> Result<u16> {
         let operand = Bounded::<u32, 20>::try_new(operand).ok_or(EINVAL)?;
         let done = &self.events.command_done;
         let _guard = self.command.lock();
 
-        if self.dead.load(Relaxed) {
+        if self.health() != health::GOOD {
             return Err(ETIMEDOUT);
         }
 
@@ -346,22 +396,109 @@ impl<'a> Device<'a> {
         let status = self.regs.read(CMDSTS);
         if status.active() || waited.is_err() {
             // What comes of it later could be taken for the next one's.
-            self.dead.store(true, Relaxed);
+            self.broke();
         }
         if status.active() && status.into_raw() != u32::MAX {
-            dev_err!(self.dev, "{command:?} does not complete\n");
+            self.report(fmt!("{command:?} does not complete"));
             return Err(ETIMEDOUT);
         }
-        // User space can have as many failures as it likes: it is told, the log is not.
-        let loud = self.failures.load(Relaxed) < MAX_REPORTS;
-        let result = check(self.dev, command, status, loud).inspect_err(|_| {
-            self.failures.fetch_add(1, Relaxed);
-        })?;
+        let result = check(command, status).map_err(|why| self.report(fmt!("{why}")))?;
         if waited.is_err() {
-            dev_err!(self.dev, "{command:?} completed without an interrupt\n");
-            return Err(EIO);
+            return Err(self.report(fmt!("{command:?} completed without an interrupt")));
         }
         Ok(result)
+    }
+
+    /// Reports a failure at run time, of which a device or user space can have many.
+    pub(crate) fn report(&self, what: fmt::Arguments<'_>) -> Error {
+        match self.failures.fetch_add(1, Relaxed) + 1 {
+            MAX_REPORTS => dev_err!(self.dev, "{what}; later failures are only counted\n"),
+            count if count < MAX_REPORTS => dev_err!(self.dev, "{what}\n"),
+            _ => (),
+        }
+        EIO
+    }
+
+    fn health(&self) -> u32 {
+        self.events.health.load(Relaxed)
+    }
+
+    /// Notes that only a reset can help.
+    pub(crate) fn broke(&self) {
+        self.events.health.store(health::BROKEN, Relaxed);
+    }
+
+    /// Keeps the device from being reset or put to sleep, or waits until it is over.
+    pub(crate) fn enter(&self) -> Pass<'_> {
+        self.gate.enter()
+    }
+
+    /// Has a device that is broken reset. Not for a task that has a pass.
+    ///
+    /// Errors: [`EAGAIN`] if it is just being unbound or reset, [`EIO`] if that does not help.
+    pub(crate) fn recover(&self) -> Result {
+        if self.health() == health::GOOD {
+            return Ok(());
+        }
+        // Who waits here may find it done.
+        let _guard = self.recovery.lock();
+        match self.health() {
+            health::GOOD => return Ok(()),
+            health::GONE => return Err(EIO),
+            _ => (),
+        }
+
+        let status = self.regs.read(GENSTS);
+        let beyond = status.state().get() == STATE_HALTED && status.reset_type().get() > RESET_FLR;
+        if !beyond {
+            if self.recoveries.fetch_add(1, Relaxed) == 0 {
+                dev_warn!(
+                    self.dev,
+                    "broken: resets it; later resets are only counted\n"
+                );
+            }
+            match self.dev.try_reset() {
+                Err(EAGAIN) => return Err(EAGAIN),
+                Ok(()) if self.health() == health::GOOD => return Ok(()),
+                _ => (),
+            }
+        }
+        self.events.health.store(health::GONE, Relaxed);
+        dev_err!(self.dev, "broken, and a reset does not help\n");
+        Err(EIO)
+    }
+
+    /// Stops using the device, which is about to be reset or put to sleep.
+    pub(crate) fn suspend(&self) {
+        self.gate.close();
+        self.domain.suspend();
+    }
+
+    /// Restores the message store, and has the device do nothing.
+    pub(crate) fn resume_early(&self) -> Result {
+        let restored = reset(self.regs, self.timeout)
+            .map_err(|why| why.report(self.dev))
+            .and_then(|()| self.domain.resume());
+
+        let health = if restored.is_ok() {
+            health::GOOD
+        } else {
+            health::GONE
+        };
+        self.events.health.store(health, Relaxed);
+        restored.inspect_err(|e| dev_err!(self.dev, "cannot restore the message store: {e:?}\n"))
+    }
+
+    /// Uses the device again, as `configure` has it.
+    pub(crate) fn resume(&self, configure: impl FnOnce() -> Result) -> Result {
+        let configured = match self.health() {
+            health::GONE => Err(EIO),
+            _ => configure().inspect_err(|_| self.broke()),
+        };
+
+        self.events.epoch.fetch_add(1, Release);
+        self.gate.open();
+        configured
     }
 
     /// Returns whether the device has `command`.
@@ -467,33 +604,45 @@ impl<'a> Device<'a> {
     }
 
     /// Returns the handle that descriptors name slot `index` by.
-    pub(crate) fn request_handle(&self, index: u16) -> Result<u16> {
-        if !self.has(Command::RequestIntHandle) {
-            return Ok(index);
-        }
-        self.command(Command::RequestIntHandle, INT_HANDLE_IMS | u32::from(index))
+    pub(crate) fn request_handle(&self, index: u16) -> Result<Handle> {
+        // One that is revoked meanwhile is of the old epoch.
+        let epoch = self.events.epoch.load(Acquire);
+        let value = match self.has(Command::RequestIntHandle) {
+            true => self.command(Command::RequestIntHandle, INT_HANDLE_IMS | u32::from(index))?,
+            false => index,
+        };
+        Ok(Handle { value, epoch })
     }
 
-    /// Resets the device: no descriptor survives.
-    pub(crate) fn quiesce(&self) -> Result {
-        if self.dead.load(Relaxed) {
-            return Err(ETIMEDOUT);
-        }
-        reset(self.dev, self.regs, self.timeout)
+    /// Returns whether the device still knows `handle`.
+    pub(crate) fn is_valid(&self, handle: Handle) -> bool {
+        handle.epoch == self.events.epoch.load(Acquire)
+    }
+
+    /// Has the device do nothing any more. It does not write to memory from here on.
+    pub(crate) fn quiesce(&self) -> Result<(), Why> {
+        let done = match self.health() {
+            health::GOOD => reset(self.regs, self.timeout),
+            _ => Err(Why::Broken),
+        };
+
+        // Whatever became of that.
+        self.dev.clear_master();
+        done
     }
 
     /// Returns `handle` to the device, which then does not raise its slot any more.
-    pub(crate) fn release_handle(&self, handle: u16) -> Result {
-        if !self.has(Command::ReleaseIntHandle) {
+    pub(crate) fn release_handle(&self, handle: Handle) -> Result {
+        if !self.has(Command::ReleaseIntHandle) || !self.is_valid(handle) {
             return Ok(());
         }
-        let operand = INT_HANDLE_IMS | u32::from(handle);
+        let operand = INT_HANDLE_IMS | u32::from(handle.value);
         self.command(Command::ReleaseIntHandle, operand).map(|_| ())
     }
 }
 
 /// Resets the device without its interrupts.
-fn reset(dev: &pci::Device, regs: Registers<'_>, timeout: Delta) -> Result {
+fn reset(regs: Registers<'_>, timeout: Delta) -> Result<(), Why> {
     let idle = |what| {
         read_poll_timeout(
             || Ok(regs.read(CMDSTS)),
@@ -501,21 +650,20 @@ fn reset(dev: &pci::Device, regs: Registers<'_>, timeout: Delta) -> Result {
             Delta::from_micros(50),
             timeout,
         )
-        .inspect_err(|_| dev_err!(dev, "{what} does not complete\n"))
+        .map_err(|_| Why::Incomplete(what))
     };
 
     idle("an earlier command")?;
     regs.write_reg(GENCTRL::zeroed());
     regs.write_reg(CMD::zeroed().with_const_cmd::<{ Command::ResetDevice as u32 }>());
-    check(dev, Command::ResetDevice, idle("ResetDevice")?, true)?;
+    check(Command::ResetDevice, idle("ResetDevice")?)?;
     regs.write_reg(INTCAUSE::from_raw(u32::MAX));
     acknowledge_error(regs);
 
-    if regs.read(GENSTS).state().get() != STATE_DISABLED {
-        dev_err!(dev, "reset, but not in the disabled state\n");
-        return Err(EIO);
+    match regs.read(GENSTS).state().get() {
+        STATE_DISABLED => Ok(()),
+        _ => Err(Why::NotDisabled),
     }
-    Ok(())
 }
 
 fn acknowledge_error<'a>(regs: impl Io<'a, Target = Region<END>, Backend = MmioBackend>) {
@@ -523,20 +671,45 @@ fn acknowledge_error<'a>(regs: impl Io<'a, Target = Region<END>, Backend = MmioB
     let _ = regs.try_write_reg(SWERR::zeroed().with_valid(true).with_overflow(true));
 }
 
+/// Why a command or a reset failed.
+pub(crate) enum Why {
+    NoResponse,
+    Incomplete(&'static str),
+    Failed(Command, u32),
+    NotDisabled,
+    Broken,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoResponse => write!(f, "the device does not respond"),
+            Self::Incomplete(what) => write!(f, "{what} does not complete"),
+            Self::Failed(command, error) => write!(f, "{command:?} failed with status {error:#x}"),
+            Self::NotDisabled => write!(f, "reset, but not in the disabled state"),
+            Self::Broken => write!(f, "it is broken"),
+        }
+    }
+}
+
+impl Why {
+    fn report(self, dev: &pci::Device) -> Error {
+        dev_err!(dev, "{self}\n");
+        match self {
+            Self::Incomplete(_) => ETIMEDOUT,
+            _ => EIO,
+        }
+    }
+}
+
 /// Returns the result of a command that completed.
-fn check(dev: &pci::Device, command: Command, status: CMDSTS, loud: bool) -> Result<u16> {
+fn check(command: Command, status: CMDSTS) -> Result<u16, Why> {
     if status.into_raw() == u32::MAX {
-        dev_err!(dev, "the device does not respond\n");
-        return Err(EIO);
+        return Err(Why::NoResponse);
     }
     match status.err().get() {
         // CAST: The field has 16 bits.
         0 => Ok(status.result().get() as u16),
-        error => {
-            if loud {
-                dev_err!(dev, "{command:?} failed with status {error:#x}\n");
-            }
-            Err(EIO)
-        }
+        error => Err(Why::Failed(command, error)),
     }
 }

@@ -18,6 +18,7 @@ use kernel::{
         Publisher, //
     },
     ims::Limits,
+    msi,
     new_mutex,
     pci,
     prelude::*,
@@ -39,6 +40,7 @@ use kernel::{
 mod chip;
 mod client;
 mod device;
+mod gate;
 mod interrupt;
 mod parameters;
 mod queue;
@@ -47,7 +49,10 @@ mod workqueue;
 
 use crate::{
     client::Client,
-    device::Device,
+    device::{
+        Device,
+        EventHandler, //
+    },
     parameters::Parameters,
     queue::Queue,
     workqueue::{
@@ -59,6 +64,7 @@ use crate::{
 /// All of a device.
 struct State<'a> {
     device: Pin<KBox<Device<'a>>>,
+    events: Pin<KBox<Mutex<msi::Registered<'a, EventHandler>>>>,
     queues: KVec<Pin<KBox<Mutex<Queue>>>>,
     parameters: Parameters,
 }
@@ -69,10 +75,11 @@ impl<'a> State<'a> {
     /// Enables the device and its work queues.
     fn new(holder: &Holder<'_, 'a>, parameters: Parameters) -> Result<Pin<KBox<Self>>> {
         let dev = holder.device();
-        let device = KBox::pin_init(Device::new(holder, parameters.timeout)?, GFP_KERNEL)?;
+        let (device, events) = Device::new(holder, &parameters)?;
         let mut state = KBox::new(
             Self {
-                device,
+                device: KBox::pin_init(device, GFP_KERNEL)?,
+                events: KBox::pin_init(new_mutex!(events), GFP_KERNEL)?,
                 queues: KVec::new(),
                 parameters,
             },
@@ -104,13 +111,27 @@ impl<'a> State<'a> {
         );
         Ok(())
     }
+
+    /// Configures the device as before, when it has lost its state.
+    fn restart(&self) -> Result {
+        self.events.lock().unmask();
+        // CAST: There are at most 128 work queues.
+        self.device
+            .configure(self.queues.len() as u32, &self.parameters)?;
+        for queue in &self.queues {
+            queue.lock().restart(&self.device)?;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for State<'_> {
     fn drop(&mut self) {
-        if self.device.quiesce().is_err() {
-            dev_err!(self.device.pci(), "not reset: its memory stays allocated\n");
-            core::mem::forget(core::mem::take(&mut self.queues));
+        let done = self.device.quiesce();
+
+        // One that was never in use has failed to be configured, which has been said.
+        if let (Err(why), false) = (done, self.queues.is_empty()) {
+            dev_warn!(self.device.pci(), "not reset when unbound: {why}\n");
         }
     }
 }
@@ -149,6 +170,7 @@ fn publish<'s, 'b>(
             owner,
             pasid: parameters.pasid,
             file_ceiling: parameters.file_ceiling,
+            storm_limit: parameters.storm_limit,
         };
 
         publisher.attributes(&CString::try_from_fmt(fmt!("wq{index}"))?, Share(owner))?;
@@ -184,15 +206,17 @@ fn show_counters(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "last_error {:#x}", events.last_error.load(Relaxed))?;
         writeln!(f, "halts {}", events.halts.load(Relaxed))?;
         let revoked = events.handles_revoked.load(Relaxed);
-        writeln!(f, "handles_revoked {revoked}")
+        writeln!(f, "handles_revoked {revoked}")?;
+        writeln!(f, "failures {}", state.device.failures.load(Relaxed))?;
+        writeln!(f, "recoveries {}", state.device.recoveries.load(Relaxed))
     })
 }
 
-struct Driver;
+struct Driver<'a>(&'a HeldState);
 
 kernel::pci_device_table!(
     PCI_TABLE,
-    <Driver as pci::Driver>::IdInfo,
+    <Driver<'static> as pci::Driver>::IdInfo,
     [
         (
             pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_SPR0),
@@ -209,29 +233,44 @@ kernel::pci_device_table!(
     ]
 );
 
-impl pci::Driver for Driver {
+impl pci::Driver for Driver<'static> {
     type IdInfo = ();
-    type Data<'bound> = Self;
+    type Data<'bound> = Driver<'bound>;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
         _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<Self, Error> + 'bound {
+    ) -> impl PinInit<Driver<'bound>, Error> + 'bound {
         let parameters = Parameters::get(pdev)?;
 
-        pdev.enable_device_mem()
+        pdev.enable_managed()
             .inspect_err(|e| dev_err!(pdev, "cannot enable the device: {e:?}\n"))?;
-        pdev.set_master();
-        HeldState::probe(pdev, |holder| State::new(holder, parameters), publish)?;
-        Ok(Self)
+        HeldState::probe(pdev, |holder| State::new(holder, parameters), publish).map(Driver)
+    }
+
+    const HAS_SUSPEND: bool = true;
+
+    fn suspend<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) {
+        this.0.with(|state| state.device.suspend());
+    }
+
+    fn resume_early<'bound>(
+        _pdev: &'bound pci::Device<Core<'_>>,
+        this: Pin<&Driver<'bound>>,
+    ) -> Result {
+        this.0.with(|state| state.device.resume_early())
+    }
+
+    fn resume<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) -> Result {
+        this.0.with(|state| state.device.resume(|| state.restart()))
     }
 }
 
 #[pin_data]
 struct Module {
     #[pin]
-    _pci: driver::Registration<pci::Adapter<Driver>>,
+    _pci: driver::Registration<pci::Adapter<Driver<'static>>>,
     #[pin]
     _auxiliary: driver::Registration<auxiliary::Adapter<Client>>,
 }
@@ -279,6 +318,10 @@ module! {
         file_ceiling: u32 {
             default: 2048,
             description: "Interrupts that one open file can have, 1 to 65536 (2048)",
+        },
+        storm_limit: u32 {
+            default: 100000,
+            description: "Times a second that an interrupt may come before it is masked; 0 for any (100000)",
         },
     },
 }

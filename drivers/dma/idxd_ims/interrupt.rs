@@ -4,6 +4,7 @@
 
 use crate::{
     chip::Chip,
+    device::Handle,
     workqueue::WorkQueue, //
 };
 use kernel::{
@@ -46,7 +47,7 @@ pub(crate) enum Interrupt<'a> {
     Unbound(ims::Interrupt<'a, Chip>),
     Bound {
         requested: msi::Requested<'a, ims::Interrupt<'a, Chip>, Signal>,
-        handle: u16,
+        handle: Handle,
     },
 }
 
@@ -79,7 +80,8 @@ impl<'a> Interrupt<'a> {
         let signal = try_pin_init!(Signal {
             target <- new_spinlock_irq!((eventfd, 0)),
         }? Error);
-        let requested = match msi::request(interrupt, Flags::TRIGGER_NONE, name, signal) {
+        let (flags, limit) = (Flags::TRIGGER_NONE, wq.storm_limit);
+        let requested = match msi::request(interrupt, flags, name, limit, signal) {
             Ok(requested) => requested,
             Err((error, interrupt)) => return (Self::Unbound(interrupt), Err(error)),
         };
@@ -120,11 +122,15 @@ impl<'a> Interrupt<'a> {
         }
     }
 
-    pub(crate) fn handle(&self) -> Result<u16> {
-        match self {
-            Self::Unbound(_) => Err(EINVAL),
-            Self::Bound { handle, .. } => Ok(*handle),
+    /// Returns what descriptors name the interrupt by now.
+    pub(crate) fn handle(&mut self, wq: &WorkQueue<'a>) -> Result<Handle> {
+        let Self::Bound { requested, handle } = self else {
+            return Err(EINVAL);
+        };
+        if !wq.device.is_valid(*handle) {
+            *handle = wq.device.request_handle(requested.source().index())?;
         }
+        Ok(*handle)
     }
 
     /// Returns the slot's state and how often the eventfd was signalled.

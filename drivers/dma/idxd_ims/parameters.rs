@@ -3,7 +3,10 @@
 //! The module parameters, checked.
 
 use crate::module_parameters;
-use core::ops::RangeInclusive;
+use core::{
+    num::NonZero,
+    ops::RangeInclusive, //
+};
 use kernel::{
     device::Bound,
     ims::Pasid,
@@ -25,6 +28,8 @@ pub(crate) struct Parameters {
     pub(crate) ceiling: u32,
     /// Interrupts that one open file can have.
     pub(crate) file_ceiling: u32,
+    /// How often an interrupt may come in a second before it is masked.
+    pub(crate) storm_limit: Option<NonZero<u32>>,
 }
 
 impl Parameters {
@@ -72,6 +77,7 @@ impl Parameters {
                 module_parameters::file_ceiling.value().into(),
                 1..=1 << 16,
             )?,
+            storm_limit: NonZero::new(module_parameters::storm_limit.value()),
         };
 
         if parameters.shared && parameters.pasid.is_none() {

@@ -49,8 +49,6 @@ pub(crate) struct Queue {
     submitted: u64,
     /// A descriptor never completed, and may still.
     stuck: bool,
-    /// One failed, and that has been reported.
-    failed: bool,
 }
 
 impl Queue {
@@ -75,14 +73,20 @@ impl Queue {
             timeout: parameters.timeout,
             submitted: 0,
             stuck: false,
-            failed: false,
         })
+    }
+
+    /// Enables the work queue again, after the device was reset.
+    pub(crate) fn restart(&mut self, device: &Device<'_>) -> Result {
+        self.stuck = false;
+        device.enable_wq(self.index)
     }
 
     /// Runs an operation that raises the interrupt of `handle`, and waits for its completion
     /// record. Sleeps.
     ///
-    /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on, [`EIO`] if it fails.
+    /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on until the device is reset,
+    /// [`EIO`] if it fails.
     pub(crate) fn run(&mut self, device: &Device<'_>, op: Operation, handle: u16) -> Result {
         match op {
             Operation::Noop => self.submit(device, OPCODE_NOOP, handle, [0, 0], 0),
@@ -120,7 +124,7 @@ impl Queue {
                 end => u64::MAX >> (8 * (end - bytes)),
             };
             if target != source & copied {
-                return Err(self.report(device, OPCODE_MEMMOVE, "copies other bytes"));
+                return Err(self.report(device, OPCODE_MEMMOVE, fmt!("copies other bytes")));
             }
         }
         Ok(())
@@ -185,7 +189,8 @@ impl Queue {
         )
         .inspect_err(|_| {
             self.stuck = true;
-            dev_err!(device.pci(), "operation {opcode:#x} does not complete\n");
+            device.broke();
+            self.report(device, opcode, fmt!("does not complete"));
         })?;
         if status != COMPLETION_SUCCESS {
             return Err(self.report(device, opcode, fmt!("fails with status {status:#x}")));
@@ -193,15 +198,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Reports the first failure: user space can have as many as it likes.
-    fn report(&mut self, device: &Device<'_>, opcode: u8, what: impl fmt::Display) -> Error {
-        if !core::mem::replace(&mut self.failed, true) {
-            dev_err!(
-                device.pci(),
-                "work queue {}: operation {opcode:#x} {what}; later failures are not reported\n",
-                self.index
-            );
-        }
-        EIO
+    fn report(&self, device: &Device<'_>, opcode: u8, what: fmt::Arguments<'_>) -> Error {
+        let index = self.index;
+        device.report(fmt!("work queue {index}: operation {opcode:#x} {what}"))
     }
 }

@@ -75,6 +75,8 @@ register! {
     /// Device state.
     pub(crate) GENSTS(u32) @ 0x90 {
         1:0 state;
+        /// What a halted device takes to work again.
+        3:2 reset_type;
     }
 
     /// Causes of MSI-X vector 0, cleared by writing ones.
@@ -125,6 +127,10 @@ pub(crate) const OPCAP_SIZE: usize = 32;
 pub(crate) const STATE_DISABLED: u32 = 0;
 /// `GENSTS.state` of a device that takes work.
 pub(crate) const STATE_ENABLED: u32 = 1;
+/// `GENSTS.state` of a device that takes no work any more.
+pub(crate) const STATE_HALTED: u32 = 3;
+/// `GENSTS.reset_type`: a reset of the function, `IDXD_DEVICE_RESET_FLR`. Above are those of more.
+pub(crate) const RESET_FLR: u32 = 1;
 
 /// Commands, `enum idxd_cmd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

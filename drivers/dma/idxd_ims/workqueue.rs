@@ -7,6 +7,7 @@ use crate::{
     device::Device,
     queue::Queue, //
 };
+use core::num::NonZero;
 use kernel::{
     fmt,
     ims::{
@@ -30,6 +31,8 @@ pub(crate) struct WorkQueue<'a> {
     pub(crate) pasid: Option<Pasid>,
     /// Interrupts that one open file can have.
     pub(crate) file_ceiling: u32,
+    /// How often an interrupt may come in a second.
+    pub(crate) storm_limit: Option<NonZero<u32>>,
 }
 
 impl WorkQueue<'_> {

@@ -18,7 +18,10 @@ use crate::{
     },
     error::to_result,
     held::Holder,
-    io::io_project,
+    io::{
+        io_project,
+        Io, //
+    },
     new_mutex,
     prelude::*,
     sync::{
@@ -79,6 +82,8 @@ pub struct MemoryQueue<'a, S, C: Commands<SIZE>, const SIZE: usize> {
     batch: Pin<KBox<Mutex<()>>>,
     /// What an update failed with, as an error number.
     failed: Atomic<i32>,
+    /// Changed with the batch locked.
+    suspended: Atomic<bool>,
     _commands: PhantomData<fn() -> C>,
 }
 
@@ -104,6 +109,7 @@ where
             changed: BitmapVec::new(slots as usize, GFP_KERNEL)?,
             batch: KBox::pin_init(new_mutex!(()), GFP_KERNEL)?,
             failed: Atomic::new(0),
+            suspended: Atomic::new(false),
             _commands: PhantomData,
         };
 
@@ -173,9 +179,7 @@ where
         }
     }
 
-    unsafe fn sync_unlock(&self) {
-        // SAFETY: This task has called `lock()`, per the safety requirements.
-        let _guard: Guard<'_, (), MutexBackend> = unsafe { Guard::new(&self.batch, ()) };
+    fn tell(&self) {
         let mut start = 0;
 
         // Whoever changes a slot from here on without the lock, which only an emergency does, has
@@ -190,6 +194,31 @@ where
                 self.failed.store(error.to_errno(), Relaxed);
             }
         }
+    }
+
+    unsafe fn sync_unlock(&self) {
+        // SAFETY: This task has called `lock()`, per the safety requirements.
+        let _guard: Guard<'_, (), MutexBackend> = unsafe { Guard::new(&self.batch, ()) };
+
+        if !self.suspended.load(Relaxed) {
+            self.tell();
+        }
+    }
+
+    fn suspend(&self) {
+        self.suspended.store(true, Relaxed);
+    }
+
+    fn enable(&self) -> Result {
+        for index in 0..self.contexts.len() {
+            io_project!(self.contexts, [try: index].0).copy_write(S::new_zeroed());
+        }
+        self.failed.store(0, Relaxed);
+        C::enable(self.regs, self.contexts.dma_address())
+    }
+
+    fn resume(&self) {
+        self.suspended.store(false, Relaxed);
     }
 
     fn check(&self) -> Result {

@@ -21,7 +21,13 @@ use crate::{
     },
     prelude::*,
     str::CStr,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
 };
 use core::marker::PhantomData;
 
@@ -133,10 +139,12 @@ impl<'a, const SIZE: usize> IoBase<'a> for Window<'a, SIZE> {
 ///
 /// # Invariants
 ///
-/// From `base`, `slots` values of type `S` are mapped and aligned for `'a`.
+/// From `base`, `slots` values of type `S` are mapped and aligned for `'a`. `awake` is no more.
 pub struct MmioArray<'a, S> {
     base: usize,
     slots: u32,
+    /// As `slots`, or zero while the store is suspended.
+    awake: Atomic<u32>,
     _slots: PhantomData<&'a [S]>,
 }
 
@@ -174,6 +182,7 @@ impl<'a, S> MmioArray<'a, S> {
         Ok(Self {
             base,
             slots,
+            awake: Atomic::new(slots),
             _slots: PhantomData,
         })
     }
@@ -196,11 +205,46 @@ unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
         if u32::from(index) >= self.slots {
             return None;
         }
-
-        let slot = MmioRaw::new(self.base + usize::from(index) * size_of::<S>());
-        // SAFETY: The slot is mapped per the type invariant.
-        Some(unsafe { Mmio::from_raw(slot) })
+        // SAFETY: Just checked.
+        Some(unsafe { self.slot_unchecked(index) })
     }
+
+    #[inline(always)]
+    fn awake_slot(&self, index: u16) -> Option<Mmio<'_, S>> {
+        if u32::from(index) >= self.awake.load(Relaxed) {
+            return None;
+        }
+        // SAFETY: Just checked, and `awake` is no more than `slots`.
+        Some(unsafe { self.slot_unchecked(index) })
+    }
+
+    fn suspend(&self) {
+        self.awake.store(0, Relaxed);
+        // Callbacks run with interrupts off, which holds up RCU's grace period.
+        synchronize_rcu_expedited();
+    }
+
+    fn resume(&self) {
+        self.awake.store(self.slots, Relaxed);
+    }
+}
+
+impl<S> MmioArray<'_, S> {
+    /// # Safety
+    ///
+    /// `index` must be less than `slots`.
+    #[inline(always)]
+    unsafe fn slot_unchecked(&self, index: u16) -> Mmio<'_, S> {
+        let slot = MmioRaw::new(self.base + usize::from(index) * size_of::<S>());
+
+        // SAFETY: The slot is mapped per the type invariant.
+        unsafe { Mmio::from_raw(slot) }
+    }
+}
+
+fn synchronize_rcu_expedited() {
+    // SAFETY: The callers may sleep.
+    unsafe { bindings::synchronize_rcu_expedited() };
 }
 
 /// A table of slots in plain memory that stands for a device's, for tests.
@@ -211,6 +255,7 @@ impl<'a, S> MmioArray<'a, S> {
         Self {
             base: table.as_mut_ptr().expose_provenance(),
             slots: table.len() as u32,
+            awake: Atomic::new(table.len() as u32),
             _slots: PhantomData,
         }
     }

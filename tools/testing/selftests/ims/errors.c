@@ -348,46 +348,4 @@ TEST_F(interrupt, eio)
 	expect_unchanged(_metadata, &self->irq);
 }
 
-/* The device does not know the interrupt any more that the descriptor names. */
-TEST_F(interrupt, eio_of_a_descriptor)
-{
-	int64_t revoked = ims_counter("handles_revoked");
-
-	if (!ims_page())
-		SKIP(return, "no test page");
-	self->ims.rebind = true;
-	raise_one(_metadata, &self->irq, 1);
-	page_write(PAGE_REVOKE, 1);
-	EXPECT_TRUE(wait_for(ims_counter("handles_revoked") == revoked + 1));
-	EXPECT_EQ(-EIO, ims_noop(&self->irq));
-	EXPECT_EQ(-EIO, ims_copy(&self->irq, 100));
-	EXPECT_ARRIVED_IN_ALL(&self->irq, 1);
-
-	/* That is not the end of it. */
-	ims_close(self->file);
-	EXPECT_TRUE(wait_for(!ims_counter("used")));
-	EXPECT_TRUE(ims_delivers(0, 4));
-}
-
-/* The device does not complete a command, and is no good until it is bound again. */
-TEST_F(interrupt, etimedout)
-{
-	uint64_t begin = now_ms();
-
-	if (!ims_page())
-		SKIP(return, "no test page");
-	self->ims.rebind = true;
-	ims_break(FAULT_COMMAND_HANGS, 0);
-	EXPECT_NO_ALLOC(-ETIMEDOUT, 0, self->irq.eventfd, 0, 0);
-	EXPECT_GT(DEADLINE_MS, now_ms() - begin);
-	EXPECT_EQ(1, ims_file_used(self->file));
-	EXPECT_EQ(1, ims_counter("used"));
-
-	ims_break(FAULT_NONE, 0);
-	ims_close(self->file);
-	EXPECT_TRUE(wait_for(!ims_counter("used")));
-	ASSERT_EQ(0, ims_rebind());
-	EXPECT_TRUE(ims_delivers(0, 4));
-}
-
 TEST_HARNESS_MAIN

@@ -70,6 +70,12 @@ enum ims_page {
 	PAGE_FAULT_ARG = 0xd0,
 	PAGE_FAULT = 0xd8,
 	PAGE_REVOKE = 0xdc,
+	PAGE_HALT = 0xe0,	/* Takes what kind of reset the device then needs */
+	PAGE_SOURCE_COUNT = 0x108,
+	PAGE_SOURCE_RATE = 0x10c,
+	PAGE_SOURCE_FIRST = 0x110,
+	PAGE_SOURCE_SLOTS = 0x114,
+	PAGE_SOURCE_CONTROL = 0x118,
 };
 
 /* Offsets in a slot's part of its counters. */

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device breaks down, and is reset when it is to work again. What is allocated
+ * outlasts that.
+ */
+#include "interrupt.h"
+
+#define FUNCTION_RESET 1
+#define WARM_RESET 2
+#define LIMIT 100
+
+/* Interrupts that only wait, beside the fixture's that works. */
+struct waiting {
+	struct ims_irq masked;
+	struct ims_irq masked_pending;
+	struct ims_irq unbound_pending;
+};
+
+static void make_waiting(struct __test_metadata *_metadata, int file, struct waiting *w)
+{
+	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &w->masked));
+	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &w->masked_pending));
+	ASSERT_EQ(0, ims_alloc(file, -1, &w->unbound_pending));
+	ASSERT_EQ(0, ims_mask(&w->masked));
+	ASSERT_EQ(0, ims_mask(&w->masked_pending));
+	page_write(PAGE_RAISE, w->masked_pending.slot);
+	page_write(PAGE_RAISE, w->unbound_pending.slot);
+	EXPECT_TRUE(wait_pending(&w->masked_pending));
+	EXPECT_TRUE(wait_pending(&w->unbound_pending));
+}
+
+/* They wait as before, and get what is theirs: once. */
+static void expect_waiting(struct __test_metadata *_metadata, struct waiting *w)
+{
+	settle();
+	EXPECT_EQ(IDXD_IMS_STATE_MASKED, ims_flags(&w->masked));
+	EXPECT_EQ(0, ims_signals(&w->masked));
+	EXPECT_EQ(0, ims_signals(&w->masked_pending));
+	EXPECT_EQ(IDXD_IMS_STATE_MASKED | IDXD_IMS_STATE_PENDING, ims_flags(&w->masked_pending));
+	EXPECT_EQ(IDXD_IMS_STATE_MASKED | IDXD_IMS_STATE_PENDING, ims_flags(&w->unbound_pending));
+
+	ASSERT_EQ(0, ims_unmask(&w->masked));
+	ASSERT_EQ(0, ims_unmask(&w->masked_pending));
+	ASSERT_EQ(0, ims_bind(&w->unbound_pending, new_eventfd()));
+	EXPECT_ARRIVED_IN_ALL(&w->masked_pending, 1);
+	EXPECT_ARRIVED_IN_ALL(&w->unbound_pending, 1);
+	EXPECT_ARRIVED_IN_ALL(&w->masked, 0);
+	EXPECT_EQ(0, ims_flags(&w->masked_pending));
+	EXPECT_EQ(0, ims_flags(&w->unbound_pending));
+	raise_one(_metadata, &w->masked, 1);
+	raise_one(_metadata, &w->masked_pending, 2);
+	raise_one(_metadata, &w->unbound_pending, 2);
+}
+
+static int reset_device(void)
+{
+	return write_text(path_of(PCI_DEVICES "%s/reset", ims_bdf), "1");
+}
+
+#define NEED_PAGE()						\
+do {								\
+	if (!ims_page())					\
+		SKIP(return, "no test page");			\
+	self->ims.rebind = true;				\
+} while (0)
+
+static void halt(struct __test_metadata *_metadata, int reset_type)
+{
+	const int64_t halts = ims_counter("halts");
+
+	page_write(PAGE_HALT, reset_type);
+	ASSERT_TRUE(wait_for(ims_counter("halts") == halts + 1));
+}
+
+TEST_F(interrupt, halt_that_a_reset_helps)
+{
+	struct waiting waiting;
+
+	NEED_PAGE();
+	raise_one(_metadata, &self->irq, 1);
+	make_waiting(_metadata, self->file, &waiting);
+	for (int type = 0; type <= FUNCTION_RESET; type++) {
+		halt(_metadata, type);
+		raise_one(_metadata, &self->irq, type + 2);
+		EXPECT_EQ(type + 1, ims_counter("recoveries"));
+	}
+	expect_waiting(_metadata, &waiting);
+	EXPECT_EQ(2, ims_counter("recoveries"));
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 3);
+}
+
+TEST_F(interrupt, halt_that_takes_more)
+{
+	struct ims_irq other;
+	struct waiting waiting;
+
+	NEED_PAGE();
+	make_waiting(_metadata, self->file, &waiting);
+	halt(_metadata, WARM_RESET);
+	for (int i = 0; i < 3; i++) {
+		EXPECT_EQ(-EIO, ims_noop(&self->irq));
+		EXPECT_EQ(-EIO, ims_alloc(self->file, self->irq.eventfd, &other));
+	}
+	EXPECT_EQ(0, ims_counter("recoveries"));
+
+	/* What takes no work goes on. */
+	EXPECT_EQ(0, ims_mask(&self->irq));
+	EXPECT_EQ(0, ims_unmask(&self->irq));
+	EXPECT_EQ(IDXD_IMS_STATE_MASKED, ims_flags(&waiting.masked));
+
+	ASSERT_EQ(0, reset_device());
+	raise_one(_metadata, &self->irq, 1);
+	/* Once more, with what is pending kept by the kernel. */
+	ASSERT_EQ(0, reset_device());
+	raise_one(_metadata, &self->irq, 2);
+	expect_waiting(_metadata, &waiting);
+}
+
+TEST_F(interrupt, command_that_hangs_once)
+{
+	uint64_t begin = now_ms();
+	struct waiting waiting;
+	struct ims_irq other;
+
+	NEED_PAGE();
+	make_waiting(_metadata, self->file, &waiting);
+	ims_break(FAULT_COMMAND_HANGS, 0);
+	EXPECT_EQ(-ETIMEDOUT, ims_alloc(self->file, new_eventfd(), &other));
+	EXPECT_GT(DEADLINE_MS, now_ms() - begin);
+	EXPECT_EQ(4, ims_file_used(self->file));
+
+	ims_break(FAULT_NONE, 0);
+	ASSERT_EQ(0, ims_alloc(self->file, new_eventfd(), &other));
+	raise_one(_metadata, &other, 1);
+	raise_one(_metadata, &self->irq, 1);
+	EXPECT_EQ(1, ims_counter("recoveries"));
+	expect_waiting(_metadata, &waiting);
+}
+
+TEST_F(interrupt, command_that_hangs_for_good)
+{
+	struct waiting waiting;
+	struct ims_irq other;
+
+	NEED_PAGE();
+	make_waiting(_metadata, self->file, &waiting);
+	ims_break(FAULT_COMMAND_HANGS, 0);
+	EXPECT_EQ(-ETIMEDOUT, ims_alloc(self->file, new_eventfd(), &other));
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(-EIO, ims_alloc(self->file, new_eventfd(), &other));
+	EXPECT_EQ(-EIO, ims_noop(&self->irq));
+	EXPECT_EQ(1, ims_counter("recoveries"));
+	EXPECT_EQ(4, ims_file_used(self->file));
+
+	ims_break(FAULT_NONE, 0);
+	ASSERT_EQ(0, reset_device());
+	raise_one(_metadata, &self->irq, 1);
+	expect_waiting(_metadata, &waiting);
+}
+
+/* The device does not know the interrupts any more that descriptors name. */
+TEST_F(interrupt, handles_that_are_revoked)
+{
+	const int64_t revoked = ims_counter("handles_revoked");
+	struct waiting waiting;
+
+	NEED_PAGE();
+	raise_one(_metadata, &self->irq, 1);
+	make_waiting(_metadata, self->file, &waiting);
+	for (int i = 1; i <= 3; i++) {
+		page_write(PAGE_REVOKE, 1);
+		ASSERT_TRUE(wait_for(ims_counter("handles_revoked") == revoked + i));
+		raise_one(_metadata, &self->irq, i + 1);
+	}
+	EXPECT_EQ(0, ims_copy(&self->irq, 100));
+	EXPECT_ARRIVED_IN_ALL(&self->irq, 5);
+	EXPECT_EQ(0, ims_counter("recoveries"));
+	expect_waiting(_metadata, &waiting);
+}
+
+/* A driver that masks what comes too often. */
+FIXTURE(storm) {
+	FIXTURE_DATA(ims) ims;
+	struct ims_irq irq, other;
+};
+
+FIXTURE_SETUP(storm)
+{
+	int file;
+
+	ims_setup(_metadata, &self->ims, NULL);
+	if (_metadata->exit_code)
+		return;
+	if (!ims_is_module())
+		SKIP(return, "the driver is built in");
+	ASSERT_EQ(0, ims_unload());
+	ASSERT_EQ(0, ims_load("storm_limit=100"));
+	ASSERT_TRUE(ims_find());
+	file = ims_open(0);
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &self->irq));
+	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &self->other));
+}
+
+FIXTURE_TEARDOWN(storm)
+{
+	ims_teardown(_metadata, &self->ims, NULL);
+	EXPECT_EQ(0, ims_unload());
+	EXPECT_EQ(0, ims_load(""));
+}
+
+/* Not all at once: messages that follow each other too closely merge in the CPU. */
+static void raise_often(const struct ims_irq *irq, int times, int rate)
+{
+	page_write(PAGE_SOURCE_COUNT, times);
+	page_write(PAGE_SOURCE_RATE, rate);
+	page_write(PAGE_SOURCE_FIRST, irq->slot);
+	page_write(PAGE_SOURCE_SLOTS, 1);
+	page_write(PAGE_SOURCE_CONTROL, 1);
+	wait_for(!page_read(PAGE_SOURCE_CONTROL));
+}
+
+TEST_F(storm, is_masked_and_said)
+{
+	if (!ims_page())
+		SKIP(return, "no test page");
+	for (int nth = 1; nth <= 2; nth++) {
+		raise_often(&self->irq, 20 * LIMIT, 20 * LIMIT);
+		ASSERT_TRUE(wait_for(ims_flags(&self->irq) & IDXD_IMS_STATE_MASKED));
+		EXPECT_LE(LIMIT, ims_count(&self->irq));
+		EXPECT_GE(nth * (LIMIT + 10), ims_count(&self->irq));
+		raise_one(_metadata, &self->other, nth);
+		ASSERT_EQ(0, ims_unmask(&self->irq));
+	}
+
+	/* It can be masked and unmasked as ever. */
+	EXPECT_EQ(0, ims_flags(&self->irq) & IDXD_IMS_STATE_MASKED);
+	ASSERT_EQ(0, ims_mask(&self->irq));
+	ims_signals(&self->irq);
+	settle();
+	ASSERT_EQ(0, ims_bind(&self->irq, new_eventfd()));
+	ASSERT_EQ(0, ims_noop(&self->irq));
+	EXPECT_TRUE(wait_pending(&self->irq));
+	EXPECT_EQ(0, ims_signals(&self->irq));
+	ASSERT_EQ(0, ims_unmask(&self->irq));
+	EXPECT_TRUE(wait_for(ims_signals(&self->irq) == 1));
+}
+
+TEST_F(storm, is_not_what_is_slower)
+{
+	if (!ims_page())
+		SKIP(return, "no test page");
+	raise_often(&self->irq, LIMIT, LIMIT / 2);
+	settle();
+	EXPECT_EQ(0, ims_flags(&self->irq));
+	EXPECT_LT(LIMIT / 4, ims_count(&self->irq));
+}
+
+TEST_HARNESS_MAIN
