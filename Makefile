@@ -3,8 +3,8 @@
 # The front of the bench: `make help`. A kernel build that is pointed here (make -C <kernel> M=<here>)
 # reads the Kbuild file beside this one instead.
 
-TARGETS := run check build boot guest shell lint clean clean-cache
-OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V ONLY MACHINE DEVICE MODEL APPEND CMD XDG_CACHE_HOME
+TARGETS := run check check-debug build boot guest shell lint clean clean-cache
+OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V KERNELS ONLY MACHINE DEVICE MODEL APPEND CMD XDG_CACHE_HOME
 
 # A misspelt option would be ignored without a word.
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -35,6 +35,7 @@ $(TARGETS):
 #: Targets
 #:   run          set up, build, boot a guest with the device, and show interrupts from its message store
 #:   check        every test, as TAP; the last line is "N passed, N failed, N skipped"
+#:   check-debug  the same on the debug and the real-time kernel: check KERNELS='debug rt'
 #:   build        what run and check build: kernel, module, selftests, device models (into out/)
 #:   boot         a guest with a shell on this terminal (leave with exit, or Ctrl-A X)
 #:   guest        one command in a guest: make guest CMD='cat /proc/interrupts'
@@ -50,6 +51,8 @@ $(TARGETS):
 #:   ACCEL=tcg|kvm          QEMU's accelerator; default: kvm where the CPU has it and /dev/kvm is usable
 #:   CPUS=N                 virtual CPUs of a guest, 1 to 16 (default 2)
 #:   V=1                    show what the steps print as well as logging it
+#:   KERNELS='NAME...'      plain (default), debug (KASAN, lockdep, kmemleak, fault injection), rt (PREEMPT_RT);
+#:                          build, check: any of them; run, boot, guest: one
 #:   ONLY=GLOB              check: only the stages so named (lint model kunit e2e refusal referee)
 #:   MACHINE=KIND           boot, guest: vtd, vtd-x2apic (default), amdvi or noremap
 #:   DEVICE=dsa|queue       boot, guest: the device, dsa (default) or one that has its messages in memory

@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 
-from . import boot, build, check, demo, guest, machine, procs, say
+from . import boot, build, check, demo, guest, machine, procs, say, variant
 
 
 def model():
@@ -22,13 +22,17 @@ def machine_kind():
     return os.environ.get("MACHINE") or "vtd-x2apic"
 
 
+def kernel():
+    return variant.chosen()[0]
+
+
 COMMANDS = {
-    "kernel": build.kernel_and_selftests,
+    "kernel": build.kernels_and_selftests,
     "model": build.models,
     "check": check.main,
     "run": demo.main,
-    "boot": lambda: boot.interactive(machine_kind(), *model(), os.environ.get("APPEND", "")),
-    "guest": lambda: guest.main(machine_kind(), *model()),
+    "boot": lambda: boot.interactive(machine_kind(), *model(), kernel(), os.environ.get("APPEND", "")),
+    "guest": lambda: guest.main(machine_kind(), *model(), kernel()),
     "lint": lambda: check.main(only="lint"),
 }
 

@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import machine, paths, procs, splat
+from . import machine, paths, procs, splat, variant
 
 MODEL_READY = 10  # seconds until the model listens
-POWER_OFF = 20  # seconds from the last command to QEMU's end
+POWER_OFF = 20  # seconds from the last command to QEMU's end, on the plain kernel
 
 
 @dataclasses.dataclass
@@ -29,7 +29,8 @@ class Boot:
     others: tuple = ()  # options of further devices
     device: str = "dsa"  # what they all are: see machine.DEVICES
     append: str = "kunit.enable=0"
-    deadline: int = 120  # seconds, for the whole boot
+    deadline: int = 120  # seconds, for the whole boot on the plain kernel
+    kernel: variant.Variant = variant.PLAIN
     cpu: str = "max"
     qemu: tuple = ()
     allow: tuple = ()  # patterns of splats that the test provokes
@@ -58,6 +59,7 @@ class Outcome:
 class Guest:
     def __init__(self, boot, on_line=None):
         self.boot = boot
+        self.slow = boot.kernel.slow
         self.on_line = on_line or (lambda source, line: None)
         self.outcome = Outcome(boot, log=paths.LOG / f"boot-{boot.name}.log")
         self.done = None  # when the guest said that all commands have run
@@ -75,7 +77,7 @@ class Guest:
             devices = self.start_models(scratch, stack)
             if not self.outcome.problems:
                 qemu = self.start_qemu(scratch, stack, devices)
-                self.follow(qemu, start + self.boot.deadline)
+                self.follow(qemu, start + self.boot.deadline * self.slow)
                 self.judge()
             for problem in self.outcome.problems:
                 self.log.write(f"problem: {problem}\n")
@@ -117,14 +119,15 @@ class Guest:
                 break
 
     def start_qemu(self, scratch, stack, devices):
-        command = machine.qemu(self.boot.machine, self.boot.cpu, self.boot.qemu) + machine.shares()
+        command = machine.qemu(self.boot.machine, self.boot.kernel.memory, self.boot.cpu, self.boot.qemu)
+        command += machine.shares()
         for name in ("console", "guest"):
             fifo = scratch / name
             os.mkfifo(fifo)
             self.listen(open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0), name)
             command += ["-chardev", f"file,id={name},path={fifo}", "-serial", f"chardev:{name}"]
         command += devices
-        command += machine.kernel(self.boot.machine, self.append())
+        command += machine.kernel(self.boot.machine, self.boot.kernel, self.append())
         self.log.write("$ " + " ".join(map(str, command)) + "\n")
         qemu = procs.start(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -152,11 +155,11 @@ class Guest:
             if ended and not self.done and not model_ended:
                 model_ended = True
                 self.problem(f"the device model ended with status {ended[0].returncode} under the guest")
-            if self.done and now > self.done + POWER_OFF:
-                self.problem(f"the guest did not power off within {POWER_OFF} s of its last command")
+            if self.done and now > self.done + POWER_OFF * self.slow:
+                self.problem(f"the guest did not power off within {POWER_OFF * self.slow} s of its last command")
                 break
             if now > deadline:
-                self.problem(f"hang: the guest was not done after {self.boot.deadline} s")
+                self.problem(f"hang: the guest was not done after {self.boot.deadline * self.slow} s")
                 break
         procs.stop(qemu)
         self.pump(0.1)
@@ -223,16 +226,17 @@ def run(boot, on_line=None):
     return Guest(boot, on_line).run()
 
 
-def interactive(kind, device, model, append):
+def interactive(kind, device, model, kernel, append):
     """A guest with a shell on this terminal."""
     scratch = Path(tempfile.mkdtemp(prefix="ims-", dir="/tmp"))
-    guest = Guest(Boot("interactive", kind, device=device, model=model))
+    guest = Guest(Boot("interactive", kind, device=device, model=model, kernel=kernel))
     try:
         with open(paths.LOG / "model.log", "w", encoding="utf-8") as guest.log:
             with contextlib.ExitStack() as stack, selectors.DefaultSelector() as guest.watch:
                 devices = guest.start_models(scratch, stack)
-                command = machine.qemu(kind) + machine.shares() + ["-serial", "mon:stdio", *devices]
-                command += machine.kernel(kind, f"kunit.enable=0 ims.shell {append}")
+                command = machine.qemu(kind, kernel.memory) + machine.shares()
+                command += ["-serial", "mon:stdio", *devices]
+                command += machine.kernel(kind, kernel, f"kunit.enable=0 ims.shell {append}")
                 return subprocess.call(command)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

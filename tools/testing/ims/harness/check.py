@@ -2,11 +2,12 @@
 """make check: the stages in order, KTAP as it goes, and one line that sums up."""
 
 import concurrent.futures
+import dataclasses
 import fnmatch
 import re
 import time
 
-from . import boot, paths, procs, say, stages, tap
+from . import boot, paths, procs, say, stages, tap, variant
 from .tap import FAIL, OK, SKIP, Result, failed
 
 # Two guests at a time on two cores: most of a boot is waiting, and every test has its own deadline.
@@ -16,10 +17,7 @@ KSFT_SKIP = 4
 
 
 def main(only=None):
-    chosen = [stage for stage in stages.STAGES if fnmatch.fnmatch(stage.name, only or paths.ONLY)]
-    if not chosen:
-        names = " ".join(stage.name for stage in stages.STAGES)
-        raise say.Failure(f"ONLY={paths.ONLY}: no stage is so named; there are {names}")
+    chosen = list(choose(only or paths.ONLY))
     print(f"KTAP version 1\n1..{len(chosen)}", flush=True)
     results = []
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -43,6 +41,30 @@ def main(only=None):
     return 0 if passed and not bad else 1
 
 
+def choose(only):
+    """The stages so named: those that boot once for each kernel, the others once."""
+    named = [stage for stage in stages.STAGES if fnmatch.fnmatch(stage.name, only)]
+    if not named:
+        names = " ".join(stage.name for stage in stages.STAGES)
+        raise say.Failure(f"ONLY={only}: no stage is so named; there are {names}")
+    yield from (stage for stage in named if not stage.boots)
+    for kernel in variant.chosen():
+        for stage in named:
+            if stage.boots and (stage.all_kernels or kernel == variant.PLAIN):
+                yield dataclasses.replace(stage, name=kernel.label(stage.name), kernel=kernel)
+
+
+def boots(stage):
+    """The guests of a stage, on its kernel."""
+    for each in stage.boots(stage.kernel):
+        yield dataclasses.replace(
+            each,
+            name=stage.kernel.label(each.name),
+            kernel=stage.kernel,
+            run=(*each.run, *stage.kernel.after),
+        )
+
+
 class Guests:
     """All guests of all stages, started together."""
 
@@ -53,7 +75,7 @@ class Guests:
 
     def start(self):
         self.pending = {
-            each.name: [self.pool.submit(boot.run, one) for one in each.boots()]
+            each.name: [self.pool.submit(boot.run, one) for one in boots(each)]
             for each in self.with_boots
         }
 

@@ -3,7 +3,7 @@
 
 import re
 
-from . import boot, say
+from . import boot, say, variant
 
 # Of the kernel's log only what concerns the driver.
 DRIVER = re.compile(r"idxd_ims|IDXD-IMS")
@@ -18,7 +18,7 @@ def main():
         if step.live:
             print()
         step.live = False
-        outcome = boot.run(boot.Boot("run", run=("sh guest/demo.sh",), model=()), show)
+        outcome = boot.run(boot.Boot("run", run=("sh guest/demo.sh",), model=(), kernel=variant.chosen()[0]), show)
         status = [command.status for command in outcome.commands]
         if outcome.problems or status != [0]:
             problems = outcome.problems or [f"guest/demo.sh ended with status {status}"]

@@ -6,11 +6,11 @@ import os
 from . import boot, machine, say
 
 
-def main(kind, device, model):
+def main(kind, device, model, kernel):
     command = os.environ.get("CMD") or machine.check(device)
     append = f"kunit.enable=0 {os.environ.get('APPEND', '')}"
     outcome = boot.run(
-        boot.Boot("guest", kind, (command,), model, device=device, append=append),
+        boot.Boot("guest", kind, (command,), model, device=device, kernel=kernel, append=append),
         lambda source, line: print(line, flush=True) if source == "guest" else None,
     )
     if outcome.problems:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Configure and build the kernel, its modules and the selftests; hand them to the clone's out/."""
+"""Configure and build the kernels, their modules and the selftests; hand them to the clone's out/."""
 
 import hashlib
 import json
@@ -11,27 +11,54 @@ import subprocess
 from . import paths, sync, tree
 from .say import Failure, Step
 
-FRAGMENT = paths.BENCH / "kernel.config"
 DRIVER = paths.REPO / "drivers/dma/idxd_ims"
 SELFTESTS = "tools/testing/selftests/ims"
 OBJECT = r"^  (CC|AS|LD|AR|RUSTC|CLIPPY|HOSTCC|HOSTRUSTC|BINDGEN|RUSTDOC)\b"
 
 
-class Build:
-    def __init__(self, source_tree):
-        self.tree = source_tree
-        self.dir = paths.CACHE / "build" / f"{source_tree.key}-{paths.TOOLCHAIN}"
-        self.warnings = self.dir / "ims-warnings.json"
+def make(source, directory, *words):
+    ccache = shutil.which("ccache")
+    return [
+        *("make", "-C", source, f"O={directory}", "LLVM=1", "CLIPPY=1"),
+        f"CC={'ccache ' if ccache else ''}clang",
+        *("--output-sync=target", f"-j{os.cpu_count()}"),
+        *words,
+    ]
 
+
+def environment():
+    # Time, user and host would else change in every object that holds them.
+    fixed = {
+        "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
+        "KBUILD_BUILD_USER": "ims",
+        "KBUILD_BUILD_HOST": "bench",
+        "CCACHE_DIR": str(paths.CACHE / "ccache"),
+        "CCACHE_BASEDIR": str(paths.CACHE),
+        "CCACHE_NOHASHDIR": "1",
+    }
+    return {**os.environ, **fixed}
+
+
+class Build:
+    """Something built from the kernel tree, in a directory of the cache."""
+
+    def __init__(self, source_tree, name):
+        self.tree = source_tree
+        self.dir = paths.CACHE / "build" / f"{source_tree.key}-{paths.TOOLCHAIN}{name}"
         self.current = self.dir / "ims-current"
 
     def key(self):
         """All that a build is made from; a KERNEL_SRC may change in any file, so make has to look."""
         if self.tree.own:
             return ""
-        made_of = [self.tree.source / name for name in sorted(tree.ours())] + [FRAGMENT]
+        made_of = self.made_of()
         text = [p.read_bytes() for p in made_of if p.is_file()] + [os.environ.get("IMS_ROOT", "").encode()]
         return hashlib.sha256(b"\0".join(text) + repr(made_of).encode()).hexdigest()
+
+    def ours(self, selftests):
+        """The tree's files that come from this repo: those of the selftests, or the others."""
+        names = [name for name in sorted(tree.ours()) if name.startswith(SELFTESTS) == selftests]
+        return [self.tree.source / name for name in names]
 
     def is_current(self):
         return self.current.exists() and self.current.read_text() == self.key() != ""
@@ -43,76 +70,54 @@ class Build:
         self.current.write_text(self.key())
 
     def make(self, *words):
-        ccache = shutil.which("ccache")
-        return [
-            *("make", "-C", self.tree.source, f"O={self.dir}", "LLVM=1", "CLIPPY=1"),
-            f"CC={'ccache ' if ccache else ''}clang",
-            *("--output-sync=target", f"-j{os.cpu_count()}"),
-            *words,
-        ]
+        return make(self.tree.source, self.dir, *words)
 
-    def environment(self):
-        # Time, user and host would else change in every object that holds them.
-        fixed = {
-            "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
-            "KBUILD_BUILD_USER": "ims",
-            "KBUILD_BUILD_HOST": "bench",
-            "CCACHE_DIR": str(paths.CACHE / "ccache"),
-            "CCACHE_BASEDIR": str(paths.CACHE),
-            "CCACHE_NOHASHDIR": "1",
-        }
-        return {**os.environ, **fixed}
+
+class Kernel(Build):
+    """One of the kernels, with its modules."""
+
+    def __init__(self, source_tree, variant):
+        super().__init__(source_tree, "" if variant.name == "plain" else f"-{variant.name}")
+        self.variant = variant
+        self.log = f"{variant.label('kernel')}.log"
+        self.warnings = self.dir / "ims-warnings.json"
+
+    def made_of(self):
+        return self.ours(selftests=False) + self.variant.config
 
     def configure(self, step):
         stamp = self.dir / "ims-config"
-        kconfigs = [self.tree.source / n for n in sorted(tree.ours()) if "Kconfig" in n]
-        made_of = [FRAGMENT, *kconfigs]
+        made_of = self.variant.config + [p for p in self.ours(selftests=False) if "Kconfig" in p.name]
         key = hashlib.sha256(b"\0".join(p.read_bytes() for p in made_of if p.exists())).hexdigest()
         if stamp.exists() and stamp.read_text() == key:
             return
         self.dir.mkdir(parents=True, exist_ok=True)
         stamp.unlink(missing_ok=True)
-        env = self.environment()
+        env = environment()
         # Three passes of Kconfig for what never changes: keep it.
         tiny = self.dir / "ims-tinyconfig"
         if not tiny.exists():
             step.run(self.make("tinyconfig"), env=env, what="make tinyconfig")
             sync.copy(self.dir / ".config", tiny)
         merge = self.tree.source / "scripts/kconfig/merge_config.sh"
-        step.run([merge, "-m", "-O", self.dir, tiny, FRAGMENT], env=env)
+        step.run([merge, "-m", "-O", self.dir, tiny, *self.variant.config], env=env)
         step.run(self.make("olddefconfig"), env=env, what="make olddefconfig")
-        check_config((self.dir / ".config").read_text())
+        check_config((self.dir / ".config").read_text(), self.variant.config)
         stamp.write_text(key)
 
     def build(self, step):
-        env = self.environment()
+        self.configure(step)
         log_start = step.log.stat().st_size
         try:
             step.run(
                 self.make("bzImage", "modules"),
-                env=env,
+                env=environment(),
                 count=OBJECT,
                 unit="objects",
                 what="the kernel build",
             )
         finally:
             self.note_warnings(step.log.read_text(errors="replace")[log_start:])
-        if (self.tree.source / SELFTESTS).exists():
-            self.selftests(step, env)
-
-    def selftests(self, step, env):
-        install = self.dir / "ims-selftests"
-        shutil.rmtree(install, ignore_errors=True)
-        step.run(self.make("headers"), env=env, what="make headers")
-        step.run(
-            [
-                *("make", "-C", self.tree.source / "tools/testing/selftests", "TARGETS=ims"),
-                *("LLVM=1", f"O={self.dir}", f"INSTALL_PATH={install}", "FORCE_TARGETS=1"),
-                *(f"KHDR_INCLUDES=-isystem {self.dir}/usr/include", "install"),
-            ],
-            env=env,
-            what="building the selftests",
-        )
 
     def note_warnings(self, log):
         """Remember warnings in our files until what they came from is built again."""
@@ -128,22 +133,55 @@ class Build:
 
     def deliver(self):
         """Copy what guests need into the clone, so that another build may go on meanwhile."""
-        sync.copy(self.dir / "arch/x86/boot/bzImage", paths.OUT / "bzImage")
+        out = self.variant.out
+        sync.copy(self.dir / "arch/x86/boot/bzImage", out / "bzImage")
         modules = {}
         for line in (self.dir / "modules.order").read_text().split():
             module = self.dir / re.sub(r"\.o$", ".ko", line)
             modules[module.name] = module.read_bytes()
         for name, data in modules.items():
-            sync.write(paths.OUT / "modules" / name, data)
-        for name in sync.files_of(paths.OUT / "modules"):
+            sync.write(out / "modules" / name, data)
+        for name in sync.files_of(out / "modules"):
             if name.name not in modules:
-                sync.remove(paths.OUT / "modules" / name)
-        install = self.dir / "ims-selftests"
-        sync.mirror(install, paths.OUT / "selftests", sync.files_of(install))
+                sync.remove(out / "modules" / name)
+        if self.warnings.exists():
+            sync.copy(self.warnings, out / "warnings.json")
+
+
+class Selftests(Build):
+    """The collection `ims`: the same programs for all kernels."""
+
+    log = "selftests.log"
+
+    def __init__(self, source_tree):
+        super().__init__(source_tree, "-selftests")
+        self.install = self.dir / "install"
+
+    def made_of(self):
+        headers = [p for p in self.ours(selftests=False) if p.suffix == ".h"]
+        return self.ours(selftests=True) + headers
+
+    def build(self, step):
+        env = environment()
+        self.dir.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.install, ignore_errors=True)
+        if not (self.tree.source / SELFTESTS).exists():
+            return
+        step.run(self.make("headers"), env=env, what="make headers")
+        step.run(
+            [
+                *("make", "-C", self.tree.source / "tools/testing/selftests", "TARGETS=ims"),
+                *("LLVM=1", f"O={self.dir}", f"INSTALL_PATH={self.install}", "FORCE_TARGETS=1"),
+                *(f"KHDR_INCLUDES=-isystem {self.dir}/usr/include", "install"),
+            ],
+            env=env,
+            what="building the selftests",
+        )
+
+    def deliver(self):
+        sync.mirror(self.install, paths.OUT / "selftests", sync.files_of(self.install))
         for name in ("kunit_parser.py", "kunit_printer.py"):
             sync.copy(self.tree.source / "tools/testing/kunit" / name, paths.OUT / "kunit" / name)
-        if self.warnings.exists():
-            sync.copy(self.warnings, paths.OUT / "warnings.json")
 
 
 def targets(log):
@@ -161,20 +199,23 @@ def targets(log):
         yield target, "\n".join(text)
 
 
-def check_config(config):
-    """Every line of the fragment must have survived olddefconfig."""
+def check_config(config, fragments):
+    """Every line of the fragments, but for those that a later one takes back, must have survived."""
+    wanted = {}
+    for fragment in fragments:
+        for line in fragment.read_text().splitlines():
+            symbol = re.match(r"(?:# )?(CONFIG_\w+)(=| is not set)", line)
+            if symbol:
+                wanted[symbol[1]] = (line, fragment)
     have = set(config.splitlines())
-    for line in FRAGMENT.read_text().splitlines():
-        symbol = re.match(r"(?:# )?(CONFIG_\w+)(=| is not set)", line)
-        if not symbol or line in have:
+    for symbol, (line, fragment) in wanted.items():
+        if line in have or line.startswith("#") and f"{symbol}=" not in config:
             continue
-        if line.startswith("#") and f"{symbol[1]}=" not in config:
+        if symbol == "CONFIG_INTEL_IDXD_IMS" and not DRIVER.exists():
             continue
-        if symbol[1] == "CONFIG_INTEL_IDXD_IMS" and not DRIVER.exists():
-            continue
-        now = next((have_line for have_line in have if have_line.startswith(symbol[1] + "=")), "unset")
+        now = next((have_line for have_line in have if have_line.startswith(symbol + "=")), "unset")
         raise Failure(
-            f"{FRAGMENT.relative_to(paths.REPO)} asks for {line}, but the kernel's configuration has "
+            f"{fragment.relative_to(paths.REPO)} asks for {line}, but the kernel's configuration has "
             f"it {now}: a dependency is missing, or the symbol does not exist in this tree"
         )
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 
-from . import crate, paths, sync, tree
+from . import crate, paths, sync, tree, variant
 from .tap import FAIL, SKIP, Result, failed
 
 # Every file here is new; MAINTAINERS gets its entry with the series.
@@ -109,12 +109,11 @@ def no_unsafe():
 
 def kernel_warnings():
     """rustc's, clippy's and clang's, from the builds that compiled what now stands in out/."""
-    noted = paths.OUT / "warnings.json"
-    found = json.loads(noted.read_text()) if noted.exists() else {}
-    if not found:
-        return Result("kernel build without warnings in our files")
-    lines = [line for text in found.values() for line in text.splitlines()]
-    return failed("kernel build without warnings in our files", *lines[:60])
+    name = "kernel build without warnings in our files"
+    noted = [kernel.out / "warnings.json" for kernel in variant.chosen()]
+    found = [text for path in noted if path.exists() for text in json.loads(path.read_text()).values()]
+    lines = "\n".join(found).splitlines()
+    return failed(name, *lines[:60]) if found else Result(name)
 
 
 def clippy():

@@ -21,13 +21,13 @@ KINDS = {
 }
 
 
-def qemu(kind, cpu="max", extra=()):
+def qemu(kind, memory, cpu="max", extra=()):
     """The machine without consoles, kernel and shares."""
     if paths.ACCEL == "kvm" and cpu == "max":
         cpu = "host"
     return [
         *("qemu-system-x86_64", "-machine", "q35,kernel-irqchip=split", "-accel", paths.ACCEL),
-        *("-cpu", cpu, "-smp", str(paths.CPUS), "-m", "1G"),
+        *("-cpu", cpu, "-smp", str(paths.CPUS), "-m", memory),
         *("-nodefaults", "-display", "none", "-no-reboot"),
         *KINDS[kind][0],
         *extra,
@@ -81,13 +81,15 @@ def model_device(socket, **fields):
     return ["-device", json.dumps({"driver": "vfio-user-pci", "socket": address, **fields})]
 
 
-def kernel(kind, append):
+def kernel(kind, variant, append):
     p9 = "trans=virtio,version=9p2000.L,cache=loose,msize=262144"
     init = f"busybox mount -t 9p -o ro,{p9} out /mnt; exec /bin/sh /mnt/guest/init"
     # The timer check counts on time that passes: on a busy host the guest's may not.
     line = (
         "console=ttyS0 loglevel=7 no_timer_check "
         f"root=/dev/root rootfstype=9p rootflags={p9} ro panic=-1 oops=panic "
-        f'{KINDS[kind][1]} {append} ims.machine={kind} init=/bin/sh -- -c "{init}"'
+        f"{KINDS[kind][1]} {variant.append} {append} "
+        f"ims.machine={kind} ims.kernel={variant.name} ims.slow={variant.slow} "
+        f'init=/bin/sh -- -c "{init}"'
     )
-    return ["-kernel", str(paths.OUT / "bzImage"), "-append", line]
+    return ["-kernel", str(variant.out / "bzImage"), "-append", line]

@@ -16,6 +16,7 @@ TOOLCHAIN = os.environ.get("TOOLCHAIN") or "root"
 ACCEL = os.environ.get("ACCEL") or "tcg"
 CPUS = int(os.environ.get("CPUS") or 2)
 VERBOSE = os.environ.get("V") == "1"
+KERNELS = (os.environ.get("KERNELS") or "plain").split()
 ONLY = os.environ.get("ONLY") or "*"
 
 # The tree that guests get as their root: the build root as bootstrapped, or the host's own.

@@ -5,9 +5,10 @@ import re
 
 SPLATS = re.compile(
     r"""
-    \bWARNING: | \bBUG: | \bOops\b | Kernel\ panic | Call\ Trace: | \bKASAN: | \bUBSAN: | \bKFENCE: | \bKCSAN:
+    \bWARNING: | \bBUG\b | \bOops\b | Kernel\ panic | Call\ Trace: | \bKASAN: | \bUBSAN: | \bKFENCE: | \bKCSAN:
     | general\ protection\ fault | unable\ to\ handle | invalid\ opcode | refcount_t:
     | possible\ (circular|recursive|irq\ lock)\ | inconsistent\ lock\ state | suspicious\ RCU\ usage
+    | trying\ to\ register\ non-static\ key | turning\ off\ the\ locking | lockdep\ is\ turned\ off
     | Invalid\ wait\ context | bad\ unlock\ balance | held\ lock\ freed | sleeping\ function\ called
     | ODEBUG: | DEBUG_LOCKS_WARN_ON | list_(add|del)\ corruption
     | No\ irq\ handler\ for | unexpected\ IRQ\ trap | nobody\ cared | Disabling\ IRQ | do_IRQ:

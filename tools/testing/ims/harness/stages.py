@@ -9,11 +9,12 @@ from pathlib import PurePath
 from . import crate, crate_tests, lint, machine, paths
 from .boot import Boot
 from .machine import FIRST_SLOT
+from .variant import PLAIN, Variant
 
 # ---- guests: kselftests --------------------------------------------------------------------
 
-# Each kselftest that `make install` put into out/selftests runs on each of these machines.
-MACHINES = ("vtd", "vtd-x2apic", "amdvi")
+# Each kselftest that `make install` put into out/selftests runs on each machine of a kernel: see
+# variant.py.
 
 # Programs that want another device than the default one of 256 slots, or another kernel line:
 # program: fields of Boot, and on which machines and with which module it runs. They get a guest of
@@ -42,16 +43,16 @@ def selftests():
 def command(program, module=None):
     sample = f"IMS_SAMPLE_MODULE=/mnt/modules/{module}.ko " if module else ""
     # The C programs have deadlines of their own.
-    deadline = "timeout -k 5 200 " if program.endswith(".sh") else ""
+    deadline = "timeout -k 5 $((200 * IMS_SLOW)) " if program.endswith(".sh") else ""
     return f"cd selftests/ims; {sample}{deadline}./{program}"
 
 
-def e2e():
+def e2e(kernel):
     if not has_model():
         return
-    for kind in MACHINES:
-        own = {p for p, fields in SPECIAL.items() if kind in fields.get("machines", MACHINES)}
-        common = [p for p in selftests() if p not in own and kind in ONLY_ON.get(p, MACHINES)]
+    for kind in kernel.machines:
+        own = {p for p, fields in SPECIAL.items() if kind in fields.get("machines", kernel.machines)}
+        common = [p for p in selftests() if p not in own and kind in ONLY_ON.get(p, kernel.machines)]
         # Two guests, as two run at a time: the programs, and what drives them and Debian's from shell.
         for name, scripts in (("programs", False), ("scripts", True)):
             run = [command(p) for p in common if p.endswith(".sh") == scripts]
@@ -59,14 +60,14 @@ def e2e():
                 yield Boot(f"e2e-{kind}-{name}", kind, (machine.check("dsa"), *run), DEVICE, deadline=420)
         for program in selftests():
             if program in own:
-                yield from special(kind, program)
+                yield from special(kernel, kind, program)
 
 
-def special(kind, program):
+def special(kernel, kind, program):
     words = {"model": DEVICE, "device": "dsa", **SPECIAL[program]}
     words.pop("machines", None)
     module = words.pop("module", None)
-    if module and not has_module(module):
+    if module and not has_module(kernel, module):
         return
     run = (machine.check(words["device"]), command(program, module))
     yield Boot(f"e2e-{kind}-{PurePath(program).stem}", kind, run, **words)
@@ -97,14 +98,14 @@ SAMPLE_REFUSALS = (
 )
 
 
-def refusals():
+def refusals(kernel):
     """Devices that the drivers must decline with one clear line each, or that fail later; no WARN."""
-    if has_module("idxd_ims"):
+    if has_module(kernel, "idxd_ims"):
         yield refusal("refusal-faults", "vtd-x2apic", REFUSALS)
         yield refusal("refusal-noremap", "noremap", [("", -95, NO_REMAPPING)])
         run = (machine.check("dsa"), "sh guest/handles.sh")
         yield Boot("refusal-handles", "vtd-x2apic", run, ("--fault", "handle-limit=2"))
-    if has_module("rust_driver_ims"):
+    if has_module(kernel, "rust_driver_ims"):
         yield refusal("refusal-queue", "vtd-x2apic", SAMPLE_REFUSALS, "queue", "refusal-queue.sh")
         run = (machine.check("queue"), "sh guest/queue-failing.sh")
         model = ("--fault", "update-error-after=8")
@@ -120,7 +121,7 @@ def refusal(name, kind, cases, device="dsa", script="refusal.sh"):
     return Boot(name, kind, run, devices[0], others=tuple(devices[1:]), device=device)
 
 
-def referee():
+def referee(_):
     """The kernel's own C driver judges the device model."""
     if has_model():
         yield Boot(
@@ -143,7 +144,7 @@ KUNIT_DOCTESTS = (
 )
 
 
-def kunit():
+def kunit(_):
     """The suites have run by the time of init."""
     yield Boot("kunit", "vtd-x2apic", append="")
 
@@ -159,20 +160,22 @@ def is_our_kunit(suite, test):
 
 @dataclasses.dataclass
 class Stage:
-    """`results` yields Results as they come; `boots` yields Boots; one of the two."""
+    """`results` yields Results as they come; `boots`, given a kernel, yields Boots; one of the two."""
 
     name: str
     results: Callable | None = None
     boots: Callable | None = None
     kunit: bool = False  # results stand in the kernel's log
+    all_kernels: bool = True  # or the plain one only
+    kernel: Variant = PLAIN
 
 
 def has_model():
     return (crate.MODEL / "Cargo.toml").exists()
 
 
-def has_module(name):
-    return (paths.OUT / f"modules/{name}.ko").exists()
+def has_module(kernel, name):
+    return (kernel.out / f"modules/{name}.ko").exists()
 
 
 STAGES = [
@@ -181,5 +184,5 @@ STAGES = [
     Stage("kunit", boots=kunit, kunit=True),
     Stage("e2e", boots=e2e),
     Stage("refusal", boots=refusals),
-    Stage("referee", boots=referee),
+    Stage("referee", boots=referee, all_kernels=False),
 ]

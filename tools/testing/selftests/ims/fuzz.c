@@ -426,7 +426,7 @@ TEST_F_TIMEOUT(ims, random_calls, DEADLINE_S + 15)
 	for (int i = 0; i < PROCESSES; i++) {
 		struct report *report = &arena->reports[i];
 
-		status = finish(children[i], DEADLINE_S * 1000);
+		status = finish(children[i], DEADLINE_S * 1000 * slow());
 		EXPECT_EQ(0, status)
 			TH_LOG("process %d: %s", i, report->wrong);
 		for (int call = 0; call < CALLS; call++) {

@@ -22,14 +22,21 @@
 #include <linux/idxd_ims.h>
 
 #include "kselftest_harness.h"
+#include "slow.h"
 
 #define DRIVER "idxd_ims"
 #define PCI_DEVICES "/sys/bus/pci/devices/"
 #define SUBDEVICE_DRIVER "/sys/bus/auxiliary/drivers/" DRIVER "." DRIVER
 
 /* An interrupt may take some 16 ms to arrive under emulation. */
-#define DEADLINE_MS 10000
-#define SETTLE_MS 50
+#define DEADLINE_MS (10000 * slow())
+#define SETTLE_MS (50 * slow())
+
+/* The tests' own deadlines, in seconds. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT (30 * slow())
+#undef TEST_F_TIMEOUT
+#define TEST_F_TIMEOUT(fixture, test, timeout) __TEST_F_IMPL(fixture, test, -1, (timeout) * slow())
 
 #define MOST_FILES 512
 #define MOST_CHILDREN 256

@@ -15,6 +15,8 @@ nodes=/dev/$driver
 irq_debugfs=/sys/kernel/debug/irq
 # Devices of the driver, in lspci's notation.
 ids="8086:0b25 8086:11fb 8086:1212"
+# How many times longer than usual everything may take: see slow.h.
+slow=${IMS_SLOW:-1}
 marks=0
 tmp=$(mktemp -d) && mkfifo "$tmp/to1" "$tmp/from1" "$tmp/to2" "$tmp/from2" "$tmp/to3" "$tmp/from3" ||
 	exit
@@ -97,7 +99,7 @@ wait_for()
 	tries=0
 	until "$@"; do
 		tries=$((tries + 1))
-		[ $tries -lt 100 ] || return 1
+		[ $tries -lt $((100 * slow)) ] || return 1
 		sleep 0.05
 	done
 }

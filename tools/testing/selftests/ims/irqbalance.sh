@@ -96,7 +96,7 @@ raise()
 # raise_until COMMAND: raises them until it succeeds, for 15 seconds at most.
 raise_until()
 {
-	deadline=$(($(date +%s) + 15))
+	deadline=$(($(date +%s) + 15 * slow))
 	until "$@"; do
 		raise || return 1
 		if [ "$(date +%s)" -ge $deadline ]; then

@@ -115,7 +115,7 @@ arrive()
 	tries=0
 	while total "$1" && [ "$sum" -lt "$2" ]; do
 		tries=$((tries + 1))
-		if [ $tries -ge 600 ]; then
+		if [ $tries -ge $((600 * slow)) ]; then
 			ktap_print_msg "irq $1 came $sum times, expected $2"
 			return 1
 		fi
