@@ -2,7 +2,7 @@
 
 //! What a PCI device can do to the rest of the machine.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 
 use thiserror::Error;
 
@@ -21,6 +21,9 @@ pub trait Bus: Send + Sync {
 
     /// Writes memory at `address` and does not wait: an interrupt message.
     fn post(&self, address: u64, data: &[u8]);
+
+    /// An answer that comes once all that was posted before has been done.
+    fn sync(&self) -> Pending;
 
     /// Posted writes that were refused so far.
     fn post_errors(&self) -> u64;
@@ -50,6 +53,11 @@ impl Pending {
         pending
     }
 
+    /// Whether the answer has come, or never will. To be asked until then.
+    pub fn is_over(&self) -> bool {
+        self.0.try_recv() != Err(TryRecvError::Empty)
+    }
+
     /// Waits; an answer that will never come is an error.
     pub fn wait(self) -> Answer {
         self.0.recv().unwrap_or(Err(DmaError))
@@ -69,9 +77,10 @@ pub mod fake {
     //! A bus with memory in an array, which records what it sees.
 
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc::Sender;
     use std::sync::Mutex;
 
-    use super::{Bus, DmaError};
+    use super::{Answer, Bus, DmaError, Pending};
 
     /// Size of the fake memory, from address 0; everything above is refused.
     pub const MEMORY: usize = 0x10_0000;
@@ -86,6 +95,8 @@ pub mod fake {
     pub struct FakeBus {
         memory: Mutex<Vec<u8>>,
         events: Mutex<Vec<Event>>,
+        /// Who waits for [`Bus::sync`].
+        pub syncs: Mutex<Vec<Sender<Answer>>>,
         pub refused_posts: AtomicU64,
     }
 
@@ -94,6 +105,7 @@ pub mod fake {
             Self {
                 memory: Mutex::new(vec![0; MEMORY]),
                 events: Mutex::default(),
+                syncs: Mutex::default(),
                 refused_posts: AtomicU64::new(0),
             }
         }
@@ -140,6 +152,12 @@ pub mod fake {
         fn post(&self, address: u64, data: &[u8]) {
             let data = u32::from_le_bytes(data.try_into().expect("a message is 4 bytes"));
             self.events.lock().unwrap().push(Event::Post(address, data));
+        }
+
+        fn sync(&self) -> Pending {
+            let (sender, pending) = Pending::channel();
+            self.syncs.lock().unwrap().push(sender);
+            pending
         }
 
         fn post_errors(&self) -> u64 {

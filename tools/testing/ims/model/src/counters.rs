@@ -44,4 +44,6 @@ pub struct Counters {
     pub commands: u64,
     /// FLRs and resets by QEMU.
     pub resets: u64,
+    /// Raises by the source.
+    pub source_raises: u64,
 }

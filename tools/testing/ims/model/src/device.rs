@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use log::debug;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Pending};
 use crate::config::Config;
 use crate::counters::{Counters, SlotCounters};
 use crate::fault::Fault;
@@ -81,6 +81,10 @@ pub struct Device {
     sequence: u64,
 
     source: Source,
+    /// The slots that a paced source may raise.
+    allowed: Vec<bool>,
+    /// Until the host has all messages that were sent before SYNC.
+    sync: Option<Pending>,
     counters: Counters,
     slot_counters: Vec<SlotCounters>,
     /// Posted writes that had failed at the last COUNTER_RESET.
@@ -117,6 +121,8 @@ impl Device {
             in_flight: None,
             sequence: 0,
             source: Source::default(),
+            allowed: vec![false; slots],
+            sync: None,
             counters: Counters::default(),
             slot_counters: vec![SlotCounters::default(); slots],
             post_errors_base: 0,
@@ -155,7 +161,11 @@ impl Device {
     /// Lets time-driven work happen; returns when there is more.
     pub fn tick(&mut self, now: Instant) -> Option<Instant> {
         for slot in self.source.due(now, self.slot_count()) {
-            self.raise(slot);
+            let allowed = self.allowed.get(slot as usize) == Some(&true);
+            if allowed || !self.source.paced {
+                self.counters.source_raises += 1;
+                self.raise(slot);
+            }
         }
         self.advance(now);
         let command = self
@@ -279,6 +289,7 @@ impl Device {
 
     /// Sends the message of a slot.
     fn send(&mut self, slot: usize) {
+        self.allowed[slot] = false;
         let (address, data) = self.slots[slot].message();
         let counters = &mut self.slot_counters[slot];
         if !self.pci.bus_master() || !self.pci.powered() || address % 4 != 0 {

@@ -24,6 +24,9 @@ use crate::pci::{self, Region};
 use crate::relay;
 use crate::shared::{Model, Shared};
 
+/// Where messages go on x86.
+const MESSAGES: u64 = 0xfee0_0000;
+
 /// What QEMU has to know of a device before it asks it anything.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape {
@@ -50,6 +53,11 @@ impl Bus for QemuBus {
 
     fn post(&self, address: u64, data: &[u8]) {
         self.link.post(address, data);
+    }
+
+    fn sync(&self) -> Pending {
+        // The host takes requests in their order. Where messages go there is nothing to read.
+        self.link.start_read(MESSAGES, 4)
     }
 
     fn post_errors(&self) -> u64 {

@@ -6,6 +6,11 @@
 //! z = state; z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9; z = (z ^ z >> 27) *
 //! 0x94d049bb133111eb; z ^ z >> 31. A raise goes to SOURCE_FIRST + z mod
 //! SOURCE_SLOTS, so that a test can compute the sequence itself.
+//!
+//! Two messages of a slot are one interrupt if the CPU has not taken the first
+//! when the second comes. A paced source raises a slot only while that is
+//! allowed, which ends with a message: who counts interrupts allows the slot
+//! again when that one has come.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +27,8 @@ pub struct Source {
     pub first: u32,
     /// 0 for all slots from `first` on.
     pub slots: u32,
+    /// Passes over slots that it is not allowed to raise.
+    pub paced: bool,
     state: u64,
     remaining: u32,
     started: Option<Instant>,
@@ -59,7 +66,7 @@ impl Source {
         }
     }
 
-    /// The slots to raise now, of `total` slots.
+    /// The slots to raise now, of `total` slots, whether allowed or not.
     pub fn due(&mut self, now: Instant, total: u32) -> Vec<u32> {
         let mut due = Vec::new();
         let choice = match self.slots {

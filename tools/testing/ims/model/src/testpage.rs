@@ -9,7 +9,7 @@
 //! | offset | size | access | what |
 //! | --- | --- | --- | --- |
 //! | 0x000 | 4 | R | MAGIC, 0x494d5354 |
-//! | 0x004 | 4 | R | LAYOUT, 1 |
+//! | 0x004 | 4 | R | LAYOUT, 2 |
 //! | 0x008 | 4 | R | SLOTS |
 //! | 0x00c | 4 | R | SLOT_ARRAY, offset of the slot counters: 0x1000 |
 //! | 0x010 | 4 | R | SLOT_STRIDE, 16 |
@@ -41,8 +41,12 @@
 //! | 0x10c | 4 | RW | SOURCE_RATE, raises in a second; 0: all at once |
 //! | 0x110 | 4 | RW | SOURCE_FIRST, first slot to choose from |
 //! | 0x114 | 4 | RW | SOURCE_SLOTS, slots to choose from; 0: all from SOURCE_FIRST on |
-//! | 0x118 | 4 | RW | SOURCE_CONTROL: 1 starts, 0 stops; reads 1 while it runs |
+//! | 0x118 | 4 | RW | SOURCE_CONTROL: 1 starts, 3 starts paced, 0 stops; reads the same while it runs |
 //! | 0x11c | 4 | R | SOURCE_REMAINING |
+//! | 0x120 | 8 | R | SOURCE_RAISES: raises by the source |
+//! | 0x128 | 4 | W | ALLOW: a paced source may raise the slot written, until that has sent a message |
+//! | 0x12c | 4 | W | DENY: it may not any more |
+//! | 0x130 | 4 | RW | SYNC: a write begins; reads 1 once the host has all messages that were sent before |
 //! | 0x1000 + 16 n | 4 | R | slot n: messages sent |
 //! | 0x1004 + 16 n | 4 | R | slot n: raises latched |
 //! | 0x1008 + 16 n | 4 | R | slot n: messages refused |
@@ -54,7 +58,7 @@ use crate::counters::{Counters, SlotCounters};
 use crate::regs::half;
 
 pub const MAGIC: u32 = 0x494d_5354;
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Offset of the first slot's counters, and their size. Bytes.
 pub const SLOT_ARRAY: u64 = 0x1000;
@@ -78,6 +82,10 @@ pub const SOURCE_FIRST: u64 = 0x110;
 pub const SOURCE_SLOTS: u64 = 0x114;
 pub const SOURCE_CONTROL: u64 = 0x118;
 pub const SOURCE_REMAINING: u64 = 0x11c;
+pub const SOURCE_RAISES: u64 = 0x120;
+pub const ALLOW: u64 = 0x128;
+pub const DENY: u64 = 0x12c;
+pub const SYNC: u64 = 0x130;
 
 /// The dword at `offset` of the device counters, if it is one.
 pub fn counter(counters: &Counters, offset: u64) -> Option<u32> {

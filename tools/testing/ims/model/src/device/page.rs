@@ -11,7 +11,7 @@ use crate::regs::{half, intcause};
 use crate::testpage as page;
 
 impl Device {
-    pub(super) fn read_page(&self, offset: u64, data: &mut [u8]) {
+    pub(super) fn read_page(&mut self, offset: u64, data: &mut [u8]) {
         for (index, bytes) in data.chunks_mut(4).enumerate() {
             let value = self.page_dword(offset + index as u64 * 4).to_le_bytes();
             bytes.copy_from_slice(&value[..bytes.len()]);
@@ -25,7 +25,7 @@ impl Device {
         }
     }
 
-    fn page_dword(&self, offset: u64) -> u32 {
+    fn page_dword(&mut self, offset: u64) -> u32 {
         let mut counters = self.counters;
         counters.dma_errors += self.bus.post_errors() - self.post_errors_base;
         match offset {
@@ -43,8 +43,14 @@ impl Device {
             page::SOURCE_RATE => self.source.rate,
             page::SOURCE_FIRST => self.source.first,
             page::SOURCE_SLOTS => self.source.slots,
-            page::SOURCE_CONTROL => self.source.running().into(),
+            page::SOURCE_CONTROL if !self.source.running() => 0,
+            page::SOURCE_CONTROL => 1 | u32::from(self.source.paced) << 1,
             page::SOURCE_REMAINING => self.source.remaining(),
+            at if at & !7 == page::SOURCE_RAISES => half(counters.source_raises, at),
+            page::SYNC => {
+                self.sync.take_if(|sync| sync.is_over());
+                self.sync.is_none().into()
+            }
             at => page::counter(&counters, at)
                 .or_else(|| page::slot_counter(&self.slot_counters, at))
                 .unwrap_or(0),
@@ -81,9 +87,21 @@ impl Device {
             page::SOURCE_RATE if !self.source.running() => self.source.rate = value,
             page::SOURCE_FIRST => self.source.first = value,
             page::SOURCE_SLOTS => self.source.slots = value,
-            page::SOURCE_CONTROL if value & 1 != 0 => self.source.start(Instant::now()),
+            page::SOURCE_CONTROL if value & 1 != 0 => {
+                self.source.paced = value & 2 != 0;
+                self.source.start(Instant::now());
+            }
             page::SOURCE_CONTROL => self.source.stop(),
+            page::ALLOW => self.allow(value, true),
+            page::DENY => self.allow(value, false),
+            page::SYNC => self.sync = Some(self.bus.sync()),
             _ => {}
+        }
+    }
+
+    fn allow(&mut self, slot: u32, allowed: bool) {
+        if let Some(entry) = self.allowed.get_mut(slot as usize) {
+            *entry = allowed;
         }
     }
 

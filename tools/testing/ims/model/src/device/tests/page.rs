@@ -8,8 +8,8 @@ use std::time::Duration;
 fn header() {
     let bench = Bench::new(Config::default());
     let header: Vec<u32> = (0..6).map(|index| bench.page(index * 4)).collect();
-    assert_eq!(header, [0x494d_5354, 1, 2048, 0x1000, 16, 9]);
-    for offset in [0x18, 0x3c, 0xb0, 0xbc, 0x120, 0xffc] {
+    assert_eq!(header, [0x494d_5354, 2, 2048, 0x1000, 16, 9]);
+    for offset in [0x18, 0x3c, 0xb0, 0xbc, 0x134, 0xffc] {
         assert_eq!(bench.page(offset), 0, "{offset:#x}");
     }
 }
@@ -152,4 +152,70 @@ fn source_stops_when_told() {
         None
     );
     assert_eq!(bench.page(0x11c), 99);
+}
+
+/// Starts the source on slots 10 to 13, for 100 draws at once.
+fn start_source(bench: &Bench, control: u32) {
+    bench.set_page(0x108, 100);
+    bench.set_page(0x110, 10);
+    bench.set_page(0x114, 4);
+    bench.set_page(0x118, control);
+    assert_eq!(bench.page(0x118), control);
+    while bench.tick().is_some() {}
+}
+
+#[test]
+fn paced_source_asks_before_each_message() {
+    let bench = Bench::new(Config::default());
+    for slot in 10..13 {
+        bench.arm(slot, 0xfee0_0000, slot as u32);
+    }
+    // 10 and 13, which is masked, are allowed; 11 no more; 12 has spent it.
+    for (offset, value) in [(0x128, 10), (0x128, 11), (0x128, 12), (0x128, 13)] {
+        bench.set_page(offset, value);
+    }
+    bench.set_page(0x12c, 11);
+    bench.set_page(0xc0, 12);
+    start_source(&bench, 3);
+    assert_eq!(slot(&bench, 10), [1, 0, 0, 0]);
+    assert_eq!(slot(&bench, 11), [0; 4]);
+    assert_eq!(slot(&bench, 12), [1, 0, 0, 0]);
+    let [sent, latched, ..] = slot(&bench, 13);
+    assert!(sent == 0 && latched > 1, "{latched}");
+    assert_eq!(bench.page(0x120), 1 + latched);
+
+    // What an unmask sends counts as well.
+    bench.arm(13, 0xfee0_0000, 13);
+    start_source(&bench, 3);
+    assert_eq!(slot(&bench, 13), [1, latched, 0, 1]);
+    assert_eq!(bench.page(0x120), 1 + latched);
+
+    bench.set_page(0x128, 13);
+    bench.set_page(0x128, 2048);
+    bench.set_page(0x12c, u32::MAX);
+    start_source(&bench, 3);
+    assert_eq!(slot(&bench, 13), [2, latched, 0, 1]);
+    assert_eq!(bench.page(0x120), 2 + latched);
+    start_source(&bench, 1);
+    assert_eq!(bench.page(0x120), 102 + latched, "not paced");
+    bench.set_page(0xc4, 0);
+    assert_eq!(bench.page(0x120), 0);
+}
+
+#[test]
+fn sync_waits_for_the_bus() {
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.page(0x130), 1, "nothing to wait for");
+    bench.set_page(0x130, 0);
+    assert_eq!(bench.page(0x130), 0);
+    let answer = bench.bus.syncs.lock().unwrap().remove(0);
+    answer.send(Ok(vec![0; 4])).unwrap();
+    assert_eq!(bench.page(0x130), 1);
+    assert_eq!(bench.page(0x130), 1);
+
+    // Nor longer than there is a bus.
+    bench.set_page(0x130, 0);
+    assert_eq!(bench.page(0x130), 0);
+    bench.bus.syncs.lock().unwrap().clear();
+    assert_eq!(bench.page(0x130), 1);
 }
