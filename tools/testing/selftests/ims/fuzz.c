@@ -394,13 +394,6 @@ static void fuzz(struct arena *arena, int me, uint64_t seed, const int *shared, 
 	_exit(0);
 }
 
-static uint64_t from_environment(const char *name, uint64_t otherwise)
-{
-	const char *value = getenv(name);
-
-	return value ? strtoull(value, NULL, 0) : otherwise;
-}
-
 TEST_F_TIMEOUT(ims, random_calls, DEADLINE_S + 15)
 {
 	uint64_t seed = from_environment("SEED", 1);

@@ -78,17 +78,23 @@ enum ims_page {
 	PAGE_FAULT = 0xd8,
 	PAGE_REVOKE = 0xdc,
 	PAGE_HALT = 0xe0,	/* Takes what kind of reset the device then needs */
+	PAGE_SOURCE_SEED = 0x100,
 	PAGE_SOURCE_COUNT = 0x108,
 	PAGE_SOURCE_RATE = 0x10c,
 	PAGE_SOURCE_FIRST = 0x110,
 	PAGE_SOURCE_SLOTS = 0x114,
 	PAGE_SOURCE_CONTROL = 0x118,
+	PAGE_SOURCE_RAISES = 0x120,
+	PAGE_ALLOW = 0x128,
+	PAGE_DENY = 0x12c,
+	PAGE_SYNC = 0x130,
 };
 
 /* Offsets in a slot's part of its counters. */
 enum ims_slot_counter {
 	SLOT_SENT = 0,
 	SLOT_LATCHED = 4,
+	SLOT_REFUSED = 8,
 	SLOT_REPLAYED = 12,
 };
 
@@ -99,6 +105,10 @@ enum ims_fault {
 	FAULT_COMMAND_TAKES_MS = 9,
 	FAULT_COMMAND_FAILS = 10,	/* Argument: command << 8 | error */
 };
+
+/* For SOURCE_CONTROL. */
+#define SOURCE_STOP 0
+#define SOURCE_START_PACED 3
 
 #define PAGE_MAGIC_VALUE 0x494d5354
 #define COMMAND_REQUEST_HANDLE 13
@@ -150,6 +160,14 @@ static inline int write_text(const char *path, const char *text)
 		err = -errno;
 	close(fd);
 	return err;
+}
+
+/* A number from the environment. */
+static inline uint64_t from_environment(const char *name, uint64_t otherwise)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? strtoull(value, NULL, 0) : otherwise;
 }
 
 /* Reads the first line of a file. Returns false if there is none. */
@@ -718,6 +736,21 @@ static inline uint32_t page_read(unsigned int offset)
 static inline void page_write(unsigned int offset, uint32_t value)
 {
 	__atomic_store_n(&ims_page()[offset / 4], value, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t page_read64(unsigned int offset)
+{
+	return __atomic_load_n((uint64_t *)ims_page() + offset / 8, __ATOMIC_RELAXED);
+}
+
+/*
+ * Waits until all messages that the device has sent are at the CPUs, which a read alone
+ * does not do here.
+ */
+static inline bool page_sync(void)
+{
+	page_write(PAGE_SYNC, 0);
+	return wait_for(page_read(PAGE_SYNC));
 }
 
 /* What the device counted for a slot: an offset of enum ims_slot_counter. */
