@@ -3,8 +3,9 @@
 # The front of the bench: `make help`. A kernel build that is pointed here (make -C <kernel> M=<here>)
 # reads the Kbuild file beside this one instead.
 
-TARGETS := run check check-debug build boot guest shell lint clean clean-cache
-OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V KERNELS ONLY MACHINE DEVICE MODEL APPEND CMD XDG_CACHE_HOME
+TARGETS := run check check-debug soak build boot guest shell lint clean clean-cache
+OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V KERNELS ONLY SOAK SEED CHAOS MACHINE DEVICE MODEL APPEND CMD \
+	XDG_CACHE_HOME
 
 # A misspelt option would be ignored without a word.
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -36,6 +37,7 @@ $(TARGETS):
 #:   run          set up, build, boot a guest with the device, and show interrupts from its message store
 #:   check        every test, as TAP; the last line is "N passed, N failed, N skipped"
 #:   check-debug  the same on the debug and the real-time kernel: check KERNELS='debug rt'
+#:   soak         interrupts under fire, for long: as check
 #:   build        what run and check build: kernel, module, selftests, device models (into out/)
 #:   boot         a guest with a shell on this terminal (leave with exit, or Ctrl-A X)
 #:   guest        one command in a guest: make guest CMD='cat /proc/interrupts'
@@ -54,6 +56,9 @@ $(TARGETS):
 #:   KERNELS='NAME...'      plain (default), debug (KASAN, lockdep, kmemleak, fault injection), rt (PREEMPT_RT);
 #:                          build, check: any of them; run, boot, guest: one
 #:   ONLY=GLOB              check: only the stages so named (lint model kunit e2e refusal referee)
+#:   SOAK=N                 soak: interrupts raised on each machine (default 1000000); 0: none
+#:   SEED=N                 soak: what is done meanwhile follows from it (default 1)
+#:   CHAOS=N                soak: hostile devices, one a seed from 1 on (default 1000); 0: none
 #:   MACHINE=KIND           boot, guest: vtd, vtd-x2apic (default), amdvi or noremap
 #:   DEVICE=dsa|queue       boot, guest: the device, dsa (default) or one that has its messages in memory
 #:   MODEL='OPTIONS'        boot, guest: options of its model (out/dsa-model --help, out/queue-model --help)

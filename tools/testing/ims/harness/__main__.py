@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 
-from . import boot, build, check, demo, guest, machine, procs, say, variant
+from . import boot, build, check, demo, guest, machine, procs, say, stages, variant
 
 
 def model():
@@ -30,6 +30,7 @@ COMMANDS = {
     "kernel": build.kernels_and_selftests,
     "model": build.models,
     "check": check.main,
+    "soak": lambda: check.main(table=stages.SOAK_STAGES),
     "run": demo.main,
     "boot": lambda: boot.interactive(machine_kind(), *model(), kernel(), os.environ.get("APPEND", "")),
     "guest": lambda: guest.main(machine_kind(), *model(), kernel()),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make check: the stages in order, KTAP as it goes, and one line that sums up."""
+"""make check, make soak: the stages in order, KTAP as it goes, and one line that sums up."""
 
 import concurrent.futures
 import dataclasses
@@ -16,8 +16,8 @@ AT_A_TIME = 2
 KSFT_SKIP = 4
 
 
-def main(only=None):
-    chosen = list(choose(only or paths.ONLY))
+def main(only=None, table=stages.STAGES):
+    chosen = list(choose(only or paths.ONLY, table))
     print(f"KTAP version 1\n1..{len(chosen)}", flush=True)
     results = []
     with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -41,11 +41,11 @@ def main(only=None):
     return 0 if passed and not bad else 1
 
 
-def choose(only):
+def choose(only, table):
     """The stages so named: those that boot once for each kernel, the others once."""
-    named = [stage for stage in stages.STAGES if fnmatch.fnmatch(stage.name, only)]
+    named = [stage for stage in table if fnmatch.fnmatch(stage.name, only)]
     if not named:
-        names = " ".join(stage.name for stage in stages.STAGES)
+        names = " ".join(stage.name for stage in table)
         raise say.Failure(f"ONLY={only}: no stage is so named; there are {names}")
     yield from (stage for stage in named if not stage.boots)
     for kernel in variant.chosen():
@@ -75,12 +75,22 @@ class Guests:
 
     def start(self):
         self.pending = {
-            each.name: [self.pool.submit(boot.run, one) for one in boots(each)]
+            each.name: [self.pool.submit(boot.run, one, each.live and tell(one)) for one in boots(each)]
             for each in self.with_boots
         }
 
     def of(self, stage):
         return self.pending[stage.name]
+
+
+def tell(one):
+    """Shows the comments that a guest's programs print."""
+
+    def on_line(source, line):
+        if source == "guest" and line.startswith("# "):
+            print(f"# {one.name}: {line[2:]}", flush=True)
+
+    return on_line
 
 
 def list_failed(result, above):

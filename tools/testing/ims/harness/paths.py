@@ -18,6 +18,9 @@ CPUS = int(os.environ.get("CPUS") or 2)
 VERBOSE = os.environ.get("V") == "1"
 KERNELS = (os.environ.get("KERNELS") or "plain").split()
 ONLY = os.environ.get("ONLY") or "*"
+SOAK = int(os.environ.get("SOAK") or 0)
+SEED = int(os.environ.get("SEED") or 0)
+CHAOS = int(os.environ.get("CHAOS") or 0)
 
 # The tree that guests get as their root: the build root as bootstrapped, or the host's own.
 GUEST_ROOT = os.environ.get("IMS_GUEST_ROOT") or "/"

@@ -24,11 +24,13 @@ SPECIAL: dict[str, dict] = {
     "exhaustion": {"model": ("--slots", "2048"), "deadline": 240},
     # The sample driver, for the device that keeps its messages in memory.
     "queue.sh": {"device": "queue", "model": (), "module": "rust_driver_ims", "deadline": 240},
+    # It takes as long as it takes.
+    "soak": {"machines": ("vtd-x2apic", "amdvi"), "deadline": 420},
 }
 
 
 # Programs that do not run on each machine: what they test does not depend on how the CPU's APIC works.
-ONLY_ON = {name: ("vtd-x2apic", "amdvi") for name in ("fuzz", "irqbalance.sh", "quota.sh")}
+ONLY_ON = {name: ("vtd-x2apic", "amdvi") for name in ("fuzz", "irqbalance.sh", "quota.sh", "soak")}
 
 DEVICE = ("--slots", "256", "--pasid")
 
@@ -71,6 +73,18 @@ def special(kernel, kind, program):
         return
     run = (machine.check(words["device"]), command(program, module))
     yield Boot(f"e2e-{kind}-{PurePath(program).stem}", kind, run, **words)
+
+
+# ---- guests: the long ones, of make soak -----------------------------------------------------
+
+
+def soak(_):
+    """Messages sent are interrupts handled, whatever is done meanwhile."""
+    soaked = f"cd selftests/ims; SOAK={paths.SOAK} SEED={paths.SEED} ./soak"
+    for kind in SPECIAL["soak"]["machines"]:
+        # That of a machine that is very busy.
+        deadline = 300 + paths.SOAK // 150
+        yield Boot(f"soak-{kind}", kind, (machine.check("dsa"), soaked), DEVICE, deadline=deadline)
 
 
 # ---- guests: refusals, and the referee ------------------------------------------------------
@@ -168,6 +182,7 @@ class Stage:
     kunit: bool = False  # results stand in the kernel's log
     all_kernels: bool = True  # or the plain one only
     kernel: Variant = PLAIN
+    live: bool = False  # what the guests say of their progress is shown
 
 
 def has_model():
@@ -186,3 +201,6 @@ STAGES = [
     Stage("refusal", boots=refusals),
     Stage("referee", boots=referee, all_kernels=False),
 ]
+
+# Of make soak.
+SOAK_STAGES = [Stage("soak", boots=soak, live=True)] if paths.SOAK else []
