@@ -56,6 +56,35 @@ TEST_F(interrupt, close)
 	EXPECT_TRUE(ims_delivers(0, 4));
 }
 
+/* What the device raises while nobody has the slot is nobody's, also later. */
+TEST_F(ims, raised_while_free)
+{
+	struct ims_irq irq, *irqs;
+	int count, file = ims_open(0);
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &irq));
+	ASSERT_EQ(0, ims_free(&irq));
+	page_write(PAGE_RAISE, irq.slot);
+
+	/* All, so that it is among them unless it is out of use. */
+	self->rebind = true;
+	count = ims_alloc_all(&irqs);
+	ASSERT_LT(0, count);
+	for (int i = 0; i < count; i++) {
+		if (irqs[i].slot != irq.slot)
+			continue;
+		EXPECT_STATE(&irqs[i], true, false);
+		ASSERT_EQ(0, ims_bind(&irqs[i], irq.eventfd));
+		EXPECT_ARRIVED_IN_ALL(&irqs[i], 0);
+		ASSERT_EQ(0, ims_noop(&irqs[i]));
+		EXPECT_ARRIVED_IN_ALL(&irqs[i], 1);
+	}
+	free(irqs);
+}
+
 TEST_F(interrupt, dup)
 {
 	int copy = dup(self->file);

@@ -418,8 +418,7 @@ static bool release(struct soak *soak, struct tally *tally)
 	struct counts then;
 	int err;
 
-	/* The device is done with what is freed, but messages may be under way. */
-	deny(tally);
+	/* Or in the midst of it, and also after it. */
 	if (below(soak, 2) && !let_come(soak, tally))
 		return false;
 	note(soak, tally, FREE);
@@ -428,6 +427,7 @@ static bool release(struct soak *soak, struct tally *tally)
 	err = ims_free(&tally->irq);
 	if (err)
 		return wrong(soak, tally, "error %d", err);
+	deny(tally);
 	if (!page_sync())
 		return wrong(soak, tally, "messages do not arrive");
 	return was_freed(soak, tally, &then);
@@ -530,13 +530,10 @@ static bool lose(struct soak *soak, enum action action)
 
 	note(soak, NULL, action);
 	snprintf(subdevice, sizeof(subdevice), "%s", subdevice_of(file));
-	for (tally = soak->tallies; tally < end_of(soak); tally++) {
-		if (!goes(soak, tally, action, file))
-			continue;
-		deny(tally);
-		if (!before(soak, tally, &then[tally - soak->tallies]))
+	for (tally = soak->tallies; tally < end_of(soak); tally++)
+		if (goes(soak, tally, action, file) &&
+		    !before(soak, tally, &then[tally - soak->tallies]))
 			return false;
-	}
 	if (action == CLOSE)
 		ims_close(soak->files[file]);
 	else if (action == SUBDEVICE)
@@ -546,6 +543,9 @@ static bool lose(struct soak *soak, enum action action)
 	if (err)
 		return wrong(soak, NULL, "%s: error %d", names[action], err);
 
+	for (tally = soak->tallies; tally < end_of(soak); tally++)
+		if (goes(soak, tally, action, file))
+			deny(tally);
 	if (!page_sync())
 		return wrong(soak, NULL, "messages do not arrive");
 	for (tally = soak->tallies; tally < end_of(soak); tally++)
