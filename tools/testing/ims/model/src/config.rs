@@ -41,6 +41,8 @@ pub struct Config {
     pub pasid: bool,
     /// Whether RESET_DEVICE leaves slots, permissions and handles alone.
     pub reset_keeps_interrupts: bool,
+    /// Whether the device loses its state in D3hot.
+    pub d3_resets: bool,
     pub faults: Faults,
 }
 
@@ -61,6 +63,7 @@ impl Default for Config {
             dvsec: true,
             pasid: false,
             reset_keeps_interrupts: false,
+            d3_resets: false,
             faults: Faults::default(),
         }
     }

@@ -42,8 +42,10 @@ pub struct Counters {
     pub vectors_refused: u64,
     /// Commands completed.
     pub commands: u64,
-    /// FLRs and resets by QEMU.
+    /// FLRs, resets by QEMU, and ways out of D3hot that reset.
     pub resets: u64,
     /// Raises by the source.
     pub source_raises: u64,
+    /// Accesses of BAR0 and BAR2 in another power state than D0.
+    pub unpowered: u64,
 }

@@ -142,6 +142,7 @@ impl Device {
         match region {
             Region::Config => self.pci.read(offset as usize, data),
             Region::Bar4 => self.read_page(offset, data),
+            _ if self.asleep() => data.fill(0xff),
             Region::Bar0 if self.answers() => self.read_registers(offset, data),
             // Portals are write-only.
             Region::Bar0 | Region::Bar2 => data.fill(0xff),
@@ -152,7 +153,7 @@ impl Device {
         match region {
             Region::Config => self.write_config(offset, data),
             Region::Bar4 => self.write_page(offset, data),
-            _ if !self.present() => {}
+            _ if self.asleep() || self.gone() => {}
             Region::Bar0 => self.write_registers(offset, data),
             Region::Bar2 => self.write_portal(offset, data),
         }
@@ -178,7 +179,7 @@ impl Device {
             .min()
     }
 
-    /// FLR, or a reset by QEMU: everything but the test page.
+    /// FLR, the way out of D3hot, or a reset by QEMU: everything but the test page.
     pub fn reset(&mut self) {
         debug!("reset");
         self.counters.resets += 1;
@@ -226,23 +227,28 @@ impl Device {
                 self.halt(reset_type::FLR);
             }
         }
-        if effect.flr {
+        if effect.reset {
             self.reset();
         }
     }
 
-    /// Whether the device is on the bus at all.
-    fn present(&self) -> bool {
-        let gone =
-            self.has(Fault::AllOnes) || self.has(Fault::AllOnesAfter) && self.reads_left == 0;
-        self.pci.powered() && !gone
+    /// Whether an access finds the device in another power state than D0.
+    fn asleep(&mut self) -> bool {
+        let asleep = !self.pci.powered();
+        self.counters.unpowered += u64::from(asleep);
+        asleep
     }
 
-    /// As `present`, for a read.
+    /// Whether the device is not on the bus any more.
+    fn gone(&self) -> bool {
+        self.has(Fault::AllOnes) || self.has(Fault::AllOnesAfter) && self.reads_left == 0
+    }
+
+    /// Whether the device is there for a read.
     fn answers(&mut self) -> bool {
-        let present = self.present();
+        let gone = self.gone();
         self.reads_left = self.reads_left.saturating_sub(1);
-        present
+        !gone
     }
 
     fn has(&self, fault: Fault) -> bool {

@@ -82,6 +82,10 @@ pub struct Options {
     #[arg(long)]
     reset_keeps_interrupts: bool,
 
+    /// Lose all state in D3hot: leaving it is a reset
+    #[arg(long)]
+    d3_resets: bool,
+
     /// Be broken in this way (see below); repeatable
     #[arg(long, value_name = "NAME[=ARG]")]
     fault: Vec<FaultOption>,
@@ -127,6 +131,7 @@ impl Options {
             dvsec: !self.no_dvsec,
             pasid: self.pasid,
             reset_keeps_interrupts: self.reset_keeps_interrupts,
+            d3_resets: self.d3_resets,
             faults,
         }
     }
@@ -192,6 +197,7 @@ mod tests {
             "--no-dvsec",
             "--pasid",
             "--reset-keeps-interrupts",
+            "--d3-resets",
             "--fault",
             "no-ims",
             "--fault",
@@ -209,7 +215,8 @@ mod tests {
         );
         assert_eq!((config.device_id, config.version), (0x11fb, 0x200));
         assert_eq!(config.handles, HandleMode::Identity);
-        assert!(!config.shared && !config.dvsec && config.pasid && config.reset_keeps_interrupts);
+        assert!(!config.shared && !config.dvsec && config.pasid);
+        assert!(config.reset_keeps_interrupts && config.d3_resets);
         assert_eq!(config.faults.bitmap(), 1 << 1 | 1 << 14);
     }
 

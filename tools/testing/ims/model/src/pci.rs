@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | 0x40 | PCI Express 2, root complex integrated endpoint, FLR | both devices |
 //! | 0x80 | MSI-X | DSA |
-//! | 0x90 | power management, no soft reset | both devices |
+//! | 0x90 | power management, no soft reset but with `--d3-resets` | both devices |
 //! | 0x100 | DVSEC: scalable I/O virtualization (SIOV) | DSA |
 //! | 0x120, 0x130 | ATS, PASID (`--pasid`) | DSA |
 
@@ -21,6 +21,7 @@ const DEVCTL: usize = EXPRESS + 0x08;
 const MSIX: usize = 0x80;
 const POWER: usize = 0x90;
 const PMCSR: usize = POWER + 4;
+const NO_SOFT_RESET: u16 = 1 << 3;
 const DVSEC: usize = 0x100;
 const DVSEC_CAPS: usize = DVSEC + 0x14;
 const ATS: usize = 0x120;
@@ -50,8 +51,9 @@ pub struct Identity {
 /// What a write to configuration space asks the device to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effect {
-    /// Function Level Reset was initiated.
-    pub flr: bool,
+    /// To reset: Function Level Reset was initiated, or the device left D3hot and does not keep its
+    /// state there.
+    pub reset: bool,
     /// Bus mastering went from on to off.
     pub master_off: bool,
 }
@@ -81,7 +83,7 @@ impl ConfigSpace {
         }
         space.express(MSIX);
         space.msix(config);
-        space.power();
+        space.power(config.d3_resets);
         space.extended(config);
         space.reset = space.bytes.clone();
         space
@@ -94,7 +96,7 @@ impl ConfigSpace {
         space.header(identity);
         space.allow32(0x10, !(size - 1));
         space.express(POWER);
-        space.power();
+        space.power(false);
         space.reset = space.bytes.clone();
         space
     }
@@ -135,9 +137,9 @@ impl ConfigSpace {
         self.put32(MSIX + 8, MSIX_PBA as u32);
     }
 
-    fn power(&mut self) {
+    fn power(&mut self, d3_resets: bool) {
         self.put32(POWER, 0x0003_0001); // version 3
-        self.put16(PMCSR, 1 << 3); // no soft reset
+        self.put16(PMCSR, if d3_resets { 0 } else { NO_SOFT_RESET });
         self.allow16(PMCSR, 0x3);
     }
 
@@ -217,7 +219,7 @@ impl ConfigSpace {
     }
 
     pub fn write(&mut self, offset: usize, data: &[u8]) -> Effect {
-        let master = self.bus_master();
+        let (master, powered) = (self.bus_master(), self.powered());
         let mut effect = Effect::default();
         for (index, &value) in data.iter().enumerate() {
             let at = offset + index;
@@ -226,8 +228,9 @@ impl ConfigSpace {
             };
             self.bytes[at] = self.bytes[at] & !writable | value & writable;
             // The bit that initiates FLR always reads 0.
-            effect.flr |= at == DEVCTL + 1 && value & (DEVCTL_FLR >> 8) as u8 != 0;
+            effect.reset |= at == DEVCTL + 1 && value & (DEVCTL_FLR >> 8) as u8 != 0;
         }
+        effect.reset |= !powered && self.powered() && self.get16(PMCSR) & NO_SOFT_RESET == 0;
         effect.master_off = master && !self.bus_master();
         effect
     }
@@ -339,8 +342,8 @@ mod tests {
         assert!(space.write(4, &[0x02]).master_off);
         assert!(!space.write(4, &[0x02]).master_off);
 
-        assert!(!space.write(0x48, &0x7fffu16.to_le_bytes()).flr);
-        assert!(space.write(0x48, &0x8000u16.to_le_bytes()).flr);
+        assert!(!space.write(0x48, &0x7fffu16.to_le_bytes()).reset);
+        assert!(space.write(0x48, &0x8000u16.to_le_bytes()).reset);
         assert_eq!(get(&space, 0x48), 0);
         space.write(4, &[0x06]);
         space.reset();
@@ -354,8 +357,21 @@ mod tests {
         space.write(0x94, &[3]);
         assert!(!space.powered());
         assert_eq!(get(&space, 0x94), 0xb);
-        space.write(0x94, &[0]);
+        assert_eq!(space.write(0x94, &[0]), Effect::default());
         assert!(space.powered());
+    }
+
+    #[test]
+    fn leaving_d3_can_be_a_reset() {
+        let mut space = space(&Config {
+            d3_resets: true,
+            ..Config::default()
+        });
+        assert_eq!(get(&space, 0x94), 0);
+        assert_eq!(space.write(0x94, &[0]), Effect::default());
+        assert_eq!(space.write(0x94, &[3]), Effect::default());
+        assert!(space.write(0x94, &[0]).reset);
+        assert_eq!(space.write(0x94, &[0]), Effect::default());
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Device {
 
     pub fn write(&mut self, region: Region, offset: u64, data: &[u8]) {
         if region == Region::Config {
-            if self.pci.write(offset as usize, data).flr {
+            if self.pci.write(offset as usize, data).reset {
                 self.reset();
             }
             return;

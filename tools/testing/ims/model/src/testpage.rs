@@ -27,7 +27,8 @@
 //! | 0x090 | 8 | R | MSI-X vectors raised |
 //! | 0x098 | 8 | R | MSI-X vectors refused |
 //! | 0x0a0 | 8 | R | commands completed |
-//! | 0x0a8 | 8 | R | resets (FLR, QEMU) |
+//! | 0x0a8 | 8 | R | resets (FLR, QEMU, leaving D3hot) |
+//! | 0x0b0 | 8 | R | accesses of BAR0 and BAR2 while not in D0 |
 //! | 0x0c0 | 4 | W | RAISE: raises the slot written |
 //! | 0x0c4 | 4 | W | COUNTER_RESET: any value zeroes all counters |
 //! | 0x0c8 | 4 | RW | RAISE_FIRST |
@@ -104,6 +105,7 @@ pub fn counter(counters: &Counters, offset: u64) -> Option<u32> {
         counters.vectors_refused,
         counters.commands,
         counters.resets,
+        counters.unpowered,
     ];
     let index = offset.checked_sub(COUNTERS)? / 8;
     values.get(index as usize).map(|&value| half(value, offset))

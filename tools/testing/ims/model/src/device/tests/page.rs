@@ -9,7 +9,7 @@ fn header() {
     let bench = Bench::new(Config::default());
     let header: Vec<u32> = (0..6).map(|index| bench.page(index * 4)).collect();
     assert_eq!(header, [0x494d_5354, 2, 2048, 0x1000, 16, 9]);
-    for offset in [0x18, 0x3c, 0xb0, 0xbc, 0x134, 0xffc] {
+    for offset in [0x18, 0x3c, 0xb8, 0xbc, 0x134, 0xffc] {
         assert_eq!(bench.page(offset), 0, "{offset:#x}");
     }
 }

@@ -166,7 +166,30 @@ fn powered_down_device_does_not_answer() {
     bench.shared.device().write(Region::Config, 0x94, &[3]);
     assert_eq!(bench.get(0), u32::MAX);
     bench.put(GENCTRL, 3);
+    bench.submit_to(0, 2, noop().bytes());
+    assert_eq!(bench.page(0xb0), 10, "each access is counted");
     bench.shared.device().write(Region::Config, 0x94, &[0]);
     assert_eq!(bench.get(GENCTRL), 0);
     assert_eq!(bench.get(0), 0x100);
+    assert_eq!(bench.page(0xb0), 10);
+}
+
+/// The state of a device that was in D3hot: GENCTRL, a slot's address, resets.
+fn after_d3(d3_resets: bool) -> (u32, u64, u32) {
+    let bench = Bench::new(Config {
+        d3_resets,
+        ..Config::default()
+    });
+    bench.put(GENCTRL, 3);
+    bench.arm(1, 0xfee0_1000, 1);
+    for state in [3, 0] {
+        bench.put_in(Region::Config, 0x94, state);
+    }
+    (bench.get(GENCTRL), bench.get64(IMS + 16), bench.page(0xa8))
+}
+
+#[test]
+fn state_in_d3() {
+    assert_eq!(after_d3(false), (3, 0xfee0_1000, 0));
+    assert_eq!(after_d3(true), (0, 0, 1));
 }
