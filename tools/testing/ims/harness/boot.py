@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""One guest: the device model, QEMU, two consoles, a deadline, and a verdict on the logs."""
+"""One guest: the device model, QEMU, two consoles, a deadline, and a verdict on the logs.
+
+While its commands run a guest can ask the host for something: see host.py."""
 
 import base64
+import collections
 import contextlib
 import dataclasses
 import os
@@ -10,12 +13,15 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from . import machine, paths, procs, splat, variant
+from . import host, machine, paths, procs, splat, variant
 
 MODEL_READY = 10  # seconds until the model listens
 POWER_OFF = 20  # seconds from the last command to QEMU's end, on the plain kernel
+
+PREFIX = {"console": "", "guest": "| ", "model": "M ", "qemu": "Q ", "qmp": "H "}
 
 
 @dataclasses.dataclass
@@ -28,6 +34,7 @@ class Boot:
     model: tuple | None = None  # the model's options; None: no device
     others: tuple = ()  # options of further devices
     device: str = "dsa"  # what they all are: see machine.DEVICES
+    ports: bool = False  # each sits in a port, to be unplugged from
     append: str = "kunit.enable=0"
     deadline: int = 120  # seconds, for the whole boot on the plain kernel
     kernel: variant.Variant = variant.PLAIN
@@ -35,6 +42,7 @@ class Boot:
     qemu: tuple = ()
     allow: tuple = ()  # patterns of splats that the test provokes
     expect: tuple = ()  # patterns that the kernel's log must show
+    check: Callable | None = None  # problems that it finds with the outcome
 
 
 @dataclasses.dataclass
@@ -51,6 +59,7 @@ class Outcome:
     boot: Boot
     commands: list = dataclasses.field(default_factory=list)
     console: list = dataclasses.field(default_factory=list)
+    qemu: list = dataclasses.field(default_factory=list)  # what QEMU printed
     problems: list = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     log: Path | None = None
@@ -64,7 +73,10 @@ class Guest:
         self.outcome = Outcome(boot, log=paths.LOG / f"boot-{boot.name}.log")
         self.done = None  # when the guest said that all commands have run
         self.partial = {}
-        self.models = []
+        self.models = {}  # by number
+        self.leaving = set()  # those that may end
+        self.devices = []  # QEMU's for them
+        self.asked = collections.deque()
 
     def run(self):
         start = time.monotonic()
@@ -74,9 +86,10 @@ class Guest:
         with open(self.outcome.log, "w", encoding="utf-8") as self.log, contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
             self.watch = stack.enter_context(selectors.DefaultSelector())
-            devices = self.start_models(scratch, stack)
+            stack.callback(self.stop_models)
+            self.start_models(scratch)
             if not self.outcome.problems:
-                qemu = self.start_qemu(scratch, stack, devices)
+                qemu = self.start_qemu(scratch, stack)
                 self.follow(qemu, start + self.boot.deadline * self.slow)
                 self.judge()
             for problem in self.outcome.problems:
@@ -84,49 +97,59 @@ class Guest:
         self.outcome.seconds = time.monotonic() - start
         return self.outcome
 
-    def start_models(self, scratch, stack):
-        """Start what QEMU is to connect to; return QEMU's arguments for it."""
+    def options(self):
+        """Those of each model."""
         options = [] if self.boot.model is None else [self.boot.model, *self.boot.others]
         if not options and self.boot.machine == "amdvi":
             options = [()]  # something has to sit where Linux looks: see machine.py
-        devices = []
-        for number, words in enumerate(options):
-            socket = scratch / f"model{number}"
-            self.start_model(socket, words, stack)
-            devices += machine.model_device(socket, **machine.placed(self.boot.machine, number))
-        return devices
+        return options
 
-    def start_model(self, socket, options, stack):
-        command = [machine.program(self.boot.device), "--socket", socket, *options]
+    def start_models(self, scratch):
+        """Start what QEMU is to connect to."""
+        for number in range(len(self.options())):
+            socket = scratch / f"model{number}"
+            self.devices.append(
+                machine.model_device(self.boot.machine, number, socket, self.boot.ports)
+            )
+            self.start_model(number)
+
+    def start_model(self, number):
+        socket = Path(self.devices[number]["socket"]["path"])
+        socket.unlink(missing_ok=True)  # one that was killed has left it
+        command = [machine.program(self.boot.device), "--socket", socket, *self.options()[number]]
         self.log.write("$ " + " ".join(map(str, command)) + "\n")
         model = procs.start(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        stack.callback(procs.stop, model)
-        self.models.append(model)
+        self.models[number] = model
         self.listen(model.stdout, "model")
         self.listen(model.stderr, "model")
-        give_up = time.monotonic() + MODEL_READY
         self.listening = False
-        while not self.listening:
+        self.wait_for(lambda: self.listening or model.poll() is not None, MODEL_READY)
+        if model.poll() is not None:
             self.pump(0.1)
-            if model.poll() is not None:
-                self.pump(0.1)
-                self.problem(f"the device model ended with status {model.returncode} before it listened")
-                break
-            if time.monotonic() > give_up:
-                self.problem(f"the device model did not listen within {MODEL_READY} s")
-                break
+            self.problem(f"the device model ended with status {model.returncode} before it listened")
+        elif not self.listening:
+            self.problem(f"the device model did not listen within {MODEL_READY} s")
 
-    def start_qemu(self, scratch, stack, devices):
+    def stop_models(self):
+        for model in self.models.values():
+            procs.stop(model)
+
+    def start_qemu(self, scratch, stack):
         command = machine.qemu(self.boot.machine, self.boot.kernel.memory, self.boot.cpu, self.boot.qemu)
         command += machine.shares()
         for name in ("console", "guest"):
             fifo = scratch / name
             os.mkfifo(fifo)
             self.listen(open(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0), name)
-            command += ["-chardev", f"file,id={name},path={fifo}", "-serial", f"chardev:{name}"]
-        command += devices
+            answers = self.answers_to(name, scratch, stack)
+            command += ["-chardev", f"file,id={name},path={fifo}{answers}", "-serial", f"chardev:{name}"]
+        self.host = stack.enter_context(contextlib.closing(host.Host(self, scratch / "qmp")))
+        command += ["-qmp", f"unix:{self.host.path},server=on,wait=off"]
+        if self.boot.ports:
+            command += machine.ports(len(self.devices), self.boot.device)
+        command += machine.devices(self.devices)
         command += machine.kernel(self.boot.machine, self.boot.kernel, self.append())
         self.log.write("$ " + " ".join(map(str, command)) + "\n")
         qemu = procs.start(
@@ -135,6 +158,16 @@ class Guest:
         stack.callback(procs.stop, qemu)
         self.listen(qemu.stderr, "qemu")
         return qemu
+
+    def answers_to(self, name, scratch, stack):
+        """What a console reads, as an option of its character device."""
+        if name != "guest":
+            return ""
+        fifo = scratch / "answers"
+        os.mkfifo(fifo)
+        # Both ends, so that nobody waits for the other.
+        self.answers = stack.enter_context(open(os.open(fifo, os.O_RDWR), "wb", buffering=0))
+        return f",input-path={fifo}"
 
     def append(self):
         run = base64.b64encode("".join(line + "\n" for line in self.boot.run).encode()).decode()
@@ -150,11 +183,17 @@ class Guest:
         model_ended = False
         while qemu.poll() is None:
             self.pump(0.2)
+            while self.asked:
+                self.answers.write(self.host.obey(self.asked.popleft()).encode() + b"\n")
             now = time.monotonic()
-            ended = [model for model in self.models if model.poll() is not None]
+            ended = [
+                model.returncode
+                for number, model in self.models.items()
+                if number not in self.leaving and model.poll() is not None
+            ]
             if ended and not self.done and not model_ended:
                 model_ended = True
-                self.problem(f"the device model ended with status {ended[0].returncode} under the guest")
+                self.problem(f"the device model ended with status {ended[0]} under the guest")
             if self.done and now > self.done + POWER_OFF * self.slow:
                 self.problem(f"the guest did not power off within {POWER_OFF * self.slow} s of its last command")
                 break
@@ -166,6 +205,13 @@ class Guest:
         if qemu.returncode and not self.outcome.problems:
             self.problem(f"QEMU ended with status {qemu.returncode}")
 
+    def wait_for(self, condition, seconds):
+        """Take in what comes until the condition is true, or for so long; tell whether it is."""
+        give_up = time.monotonic() + seconds
+        while not condition() and time.monotonic() < give_up:
+            self.pump(0.1)
+        return bool(condition())
+
     def pump(self, wait):
         """Take in what the streams have, line by line, into the log and the outcome."""
         for key, _ in self.watch.select(wait):
@@ -175,7 +221,7 @@ class Guest:
                 continue
             if not data:
                 # A FIFO that nobody has opened yet reads as ended; so does one that is finished.
-                if key.data in ("model", "qemu"):
+                if key.data in ("model", "qemu", "qmp"):
                     self.watch.unregister(key.fileobj)
                 else:
                     time.sleep(0.02)
@@ -189,13 +235,20 @@ class Guest:
             self.line(key.data, line.decode(errors="replace").rstrip("\r"))
 
     def line(self, source, line):
-        self.log.write({"console": "", "guest": "| ", "model": "M ", "qemu": "Q "}[source] + line + "\n")
+        self.log.write(PREFIX[source] + line + "\n")
         self.log.flush()
         commands = self.outcome.commands
         if source == "console":
             self.outcome.console.append(line)
+        elif source == "qemu":
+            self.outcome.qemu.append(line)
+        elif source == "qmp":
+            self.host.monitor.line(line)
         elif source == "model" and "listening on" in line:
             self.listening = True
+        elif source == "guest" and line.startswith("@@ims ask "):
+            self.asked.append(line.removeprefix("@@ims ask "))
+            return
         elif source == "guest" and line.startswith("@@ims begin "):
             commands.append(Command(line.removeprefix("@@ims begin "), []))
             return
@@ -217,6 +270,8 @@ class Guest:
         for pattern in self.boot.expect:
             if not any(splat.re.search(pattern, line) for line in console):
                 self.problem(f"kernel log lacks: {pattern}")
+        if self.boot.check:
+            self.outcome.problems += self.boot.check(self.outcome)
 
     def problem(self, text):
         self.outcome.problems.append(text)
@@ -233,9 +288,10 @@ def interactive(kind, device, model, kernel, append):
     try:
         with open(paths.LOG / "model.log", "w", encoding="utf-8") as guest.log:
             with contextlib.ExitStack() as stack, selectors.DefaultSelector() as guest.watch:
-                devices = guest.start_models(scratch, stack)
-                command = machine.qemu(kind, kernel.memory) + machine.shares()
-                command += ["-serial", "mon:stdio", *devices]
+                stack.callback(guest.stop_models)
+                guest.start_models(scratch)
+                command = machine.qemu(kind, kernel.memory) + machine.shares() + ["-serial", "mon:stdio"]
+                command += machine.devices(guest.devices)
                 command += machine.kernel(kind, kernel, f"kunit.enable=0 ims.shell {append}")
                 return subprocess.call(command)
     finally:

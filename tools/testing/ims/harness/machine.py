@@ -69,16 +69,44 @@ AMD_SLOT = 0x14
 SMBUS = 0x0C0500
 
 
-def placed(kind, number):
+def placed(kind, number, ports):
     """Where the device model of this number sits, as fields of QEMU's device."""
+    if ports:
+        return {"bus": f"port{number}"}
     if kind == "amdvi" and number == 0:
         return {"addr": f"{AMD_SLOT:#x}", "x-pci-class-code": SMBUS}
     return {"addr": f"{FIRST_SLOT + number:#x}"}
 
 
-def model_device(socket, **fields):
+def model_device(kind, number, socket, ports=False):
+    """QEMU's device for the model of this number."""
     address = {"type": "unix", "path": str(socket)}
-    return ["-device", json.dumps({"driver": "vfio-user-pci", "socket": address, **fields})]
+    place = placed(kind, number, ports)
+    return {"driver": "vfio-user-pci", "id": f"model{number}", "socket": address, **place}
+
+
+# The kernel has no driver for ACPI's hotplug: leave the ports to PCI Express's.
+NATIVE_HOTPLUG = ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+
+
+# QEMU 11.1 aborts when a vfio-user device with MSI-X goes (it takes the PBA out of a BAR that is no
+# more). Without a power controller the guest unplugs it all the same, and QEMU does not get to that.
+KEPT = ("dsa",)
+
+
+def ports(count, device):
+    """Ports that devices can be unplugged from."""
+    words = list(NATIVE_HOTPLUG)
+    for number in range(count):
+        fields = {"id": f"port{number}", "slot": number, "addr": f"{FIRST_SLOT + number:#x}"}
+        if device in KEPT:
+            fields["power_controller_present"] = False
+        words += ["-device", json.dumps({"driver": "pcie-root-port", "chassis": 1, **fields})]
+    return words
+
+
+def devices(fields):
+    return [word for each in fields for word in ("-device", json.dumps(each))]
 
 
 def clock():

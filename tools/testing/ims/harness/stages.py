@@ -16,12 +16,16 @@ from .variant import PLAIN, Variant
 # Each kselftest that `make install` put into out/selftests runs on each machine of a kernel: see
 # variant.py.
 
+DEVICE = ("--slots", "256", "--pasid")
+
 # Programs that want another device than the default one of 256 slots, or another kernel line:
 # program: fields of Boot, and on which machines and with which module it runs. They get a guest of
 # their own; the others share two per machine.
 SPECIAL: dict[str, dict] = {
     # More interrupts than the CPUs have vectors, or AMD-Vi's remapping table has entries.
     "exhaustion": {"model": ("--slots", "2048"), "deadline": 240},
+    # Two devices that are unplugged.
+    "unplug.sh": {"ports": True, "others": (DEVICE,)},
     # The sample driver, for the device that keeps its messages in memory.
     "queue.sh": {"device": "queue", "model": (), "module": "rust_driver_ims", "deadline": 240},
     # It takes as long as it takes.
@@ -31,8 +35,7 @@ SPECIAL: dict[str, dict] = {
 
 # Programs that do not run on each machine: what they test does not depend on how the CPU's APIC works.
 ONLY_ON = {name: ("vtd-x2apic", "amdvi") for name in ("fuzz", "irqbalance.sh", "quota.sh", "soak")}
-
-DEVICE = ("--slots", "256", "--pasid")
+ONLY_ON |= {name: ("vtd-x2apic",) for name in ("surprise", "unplug.sh")}
 
 
 def selftests():
@@ -61,7 +64,7 @@ def e2e(kernel):
             if run:
                 yield Boot(f"e2e-{kind}-{name}", kind, (machine.check("dsa"), *run), DEVICE, deadline=420)
         for program in selftests():
-            if program in own:
+            if program in own and kind in ONLY_ON.get(program, kernel.machines):
                 yield from special(kernel, kind, program)
 
 

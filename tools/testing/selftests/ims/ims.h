@@ -71,6 +71,7 @@ struct ims_slot {
 /* Offsets in the test page. */
 enum ims_page {
 	PAGE_MAGIC = 0x0,
+	PAGE_SLOTS = 0x8,
 	PAGE_SLOT_ARRAY = 0xc,
 	PAGE_SLOT_STRIDE = 0x10,
 	PAGE_RAISE = 0xc0,
@@ -101,6 +102,7 @@ enum ims_slot_counter {
 /* Ways for the device model to be broken. */
 enum ims_fault {
 	FAULT_NONE = 0,
+	FAULT_ALL_ONES_AFTER = 7,	/* Argument: reads before */
 	FAULT_COMMAND_HANGS = 8,
 	FAULT_COMMAND_TAKES_MS = 9,
 	FAULT_COMMAND_FAILS = 10,	/* Argument: command << 8 | error */

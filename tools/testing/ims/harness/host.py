@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a guest can ask of the host: it prints `@@ims ask WORD NUMBER` and reads a line, "ok" or why not.
+
+The number is that of a device model. See selftests/ims/unplug.sh."""
+
+import json
+import socket
+
+from . import procs
+
+PATIENCE = 30  # seconds for whatever is asked
+
+
+class Refused(Exception):
+    """The host cannot do what it was asked for."""
+
+
+class Qmp:
+    """QEMU's monitor. Its lines come in through the guest's `pump`."""
+
+    def __init__(self, guest, path):
+        self.guest = guest
+        self.answers = []
+        self.events = []
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))
+        guest.listen(self.socket.makefile("rb", buffering=0), "qmp")
+
+    def close(self):
+        self.socket.close()
+
+    def line(self, line):
+        message = json.loads(line)
+        if "event" in message:
+            self.events.append(message)
+        elif "QMP" not in message:
+            self.answers.append(message)
+
+    def execute(self, command, **arguments):
+        self.answers.clear()
+        self.socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+        if not self.guest.wait_for(lambda: self.answers, PATIENCE):
+            raise Refused(f"{command}: QEMU does not answer")
+        if "error" in self.answers[0]:
+            raise Refused(f"{command}: {self.answers[0]['error']['desc']}")
+
+    def happened(self, event, **data):
+        """Whether the event is among those since they were cleared."""
+        return any(
+            each["event"] == event and data.items() <= each.get("data", {}).items() for each in self.events
+        )
+
+
+class Host:
+    def __init__(self, guest, qmp_path):
+        self.guest = guest
+        self.path = qmp_path
+        self.monitor = None
+        self.jobs = {
+            "unplug": self.unplug,
+            "plug": self.plug,
+            "kill-model": self.kill_model,
+        }
+
+    def close(self):
+        if self.monitor:
+            self.monitor.close()
+
+    def obey(self, words):
+        """Do what a guest asks for; return the answer."""
+        word, _, number = words.partition(" ")
+        if word not in self.jobs or not number.isdigit() or int(number) >= len(self.guest.devices):
+            self.guest.problem(f"the guest asked for '{words}', which the harness does not know")
+            return "what?"
+        try:
+            self.jobs[word](int(number))
+        except (Refused, OSError) as error:
+            return str(error)
+        return "ok"
+
+    def qmp(self):
+        if not self.monitor:
+            self.monitor = Qmp(self.guest, self.path)
+            self.monitor.execute("qmp_capabilities")
+        return self.monitor
+
+    def unplug(self, number):
+        """Press the button; the guest sees what comes of it."""
+        self.qmp().events.clear()
+        self.qmp().execute("device_del", id=self.guest.devices[number]["id"])
+        self.guest.leaving.add(number)
+
+    def plug(self, number):
+        """Once the guest has let go of the one before, and its model has ended."""
+        name = self.guest.devices[number]["id"]
+        gone = lambda: (
+            self.qmp().happened("DEVICE_DELETED", device=name)
+            and self.guest.models[number].poll() is not None
+        )
+        if not self.guest.wait_for(gone, PATIENCE):
+            raise Refused(f"the guest does not let go of {name}")
+        self.guest.start_model(number)
+        self.guest.leaving.discard(number)
+        self.qmp().execute("device_add", **self.guest.devices[number])
+
+    def kill_model(self, number):
+        self.guest.leaving.add(number)
+        self.guest.models[number].kill()
+        procs.stop(self.guest.models[number])
