@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Callable
 from pathlib import PurePath
 
-from . import crate, crate_tests, lint, machine, paths
+from . import crate, crate_tests, isolation, lint, machine, paths
 from .boot import Boot
 from .machine import FIRST_SLOT
 from .variant import PLAIN, Variant
@@ -150,6 +150,17 @@ def referee(_):
         )
 
 
+# ---- guests: isolation ----------------------------------------------------------------------
+
+
+def isolated():
+    """The remapping entries of the message store's interrupts are for their device only."""
+    if has_module("idxd_ims"):
+        run = (machine.check("dsa"), "sh guest/isolation.sh")
+        for kind in ("vtd", "vtd-x2apic"):
+            yield Boot(f"isolation-{kind}", kind, run, DEVICE, qemu=isolation.TRACE, check=isolation.problems)
+
+
 # ---- guests: KUnit --------------------------------------------------------------------------
 
 # Suites, and tests of the doctest suite, that are ours; the kernel's own count only if they fail.
@@ -202,6 +213,7 @@ STAGES = [
     Stage("kunit", boots=kunit, kunit=True),
     Stage("e2e", boots=e2e),
     Stage("refusal", boots=refusals),
+    Stage("isolation", boots=isolated, all_kernels=False),
     Stage("referee", boots=referee, all_kernels=False),
 ]
 
