@@ -59,7 +59,8 @@ $(TARGETS):
 #:   SOAK=N                 soak: interrupts raised on each machine (default 1000000); 0: none
 #:   SEED=N                 soak: what is done meanwhile follows from it (default 1)
 #:   CHAOS=N                soak: hostile devices, one a seed from 1 on (default 1000); 0: none
-#:   MACHINE=KIND           boot, guest: vtd, vtd-x2apic (default), amdvi or noremap
+#:   MACHINE=KIND           boot, guest: vtd, vtd-x2apic (default), amdvi, vtd-dma (it translates DMA),
+#:                          noremap, or vtd-virt or amdvi-virt (they say that they are emulated)
 #:   DEVICE=dsa|queue       boot, guest: the device, dsa (default) or one that has its messages in memory
 #:   MODEL='OPTIONS'        boot, guest: options of its model (out/dsa-model --help, out/queue-model --help)
 #:   APPEND='ARGS'          boot, guest: more words for the kernel's command line

@@ -40,6 +40,12 @@ x2apic()
 	dmesg | grep -q 'x2apic enabled\|Enabled IRQ remapping in x2apic mode'
 }
 
+# At once, so that a message or a write to where nothing is mapped any more does not get through.
+translates()
+{
+	[ "$(cat /sys/kernel/iommu_groups/*/type | sort -u)" = DMA ]
+}
+
 no_x2apic()
 {
 	! x2apic
@@ -63,7 +69,11 @@ vtd-x2apic)
 	check "VT-d remaps interrupts" has_domain INTEL-IR-
 	check "x2APIC mode" x2apic
 	;;
-amdvi)
+vtd-dma | vtd-virt)
+	check "VT-d remaps interrupts" has_domain INTEL-IR-
+	check "VT-d translates DMA" translates
+	;;
+amdvi | amdvi-virt)
 	check "AMD-Vi remaps interrupts" has_domain AMD-IR-
 	check "xAPIC mode" no_x2apic
 	;;

@@ -100,7 +100,7 @@ class Guest:
     def options(self):
         """Those of each model."""
         options = [] if self.boot.model is None else [self.boot.model, *self.boot.others]
-        if not options and self.boot.machine == "amdvi":
+        if not options and self.boot.machine.startswith("amdvi"):
             options = [()]  # something has to sit where Linux looks: see machine.py
         return options
 

@@ -5,6 +5,8 @@ import json
 
 from . import paths, tsc
 
+VIRTUAL_VTD = ["-device", "intel-iommu,intremap=on,eim=on,caching-mode=on"]
+
 # kind: (QEMU's arguments, the kernel's arguments)
 KINDS = {
     "vtd": (
@@ -15,8 +17,13 @@ KINDS = {
         ["-device", "intel-iommu,intremap=on,eim=on,caching-mode=off"],
         "intel_iommu=off intremap=on",
     ),
-    # QEMU's unit says that it is emulated, below which message stores take the administrator's word.
+    # A unit that says that it is emulated, and translates DMA as well. Below it message stores take the
+    # administrator's word; without it they are refused.
+    "vtd-dma": (VIRTUAL_VTD, "intel_iommu=on iommu.strict=1 intremap=on,virt_ims"),
+    "vtd-virt": (VIRTUAL_VTD, "intel_iommu=on iommu.strict=1 intremap=on"),
+    # QEMU's AMD-Vi always says so.
     "amdvi": (["-device", "amd-iommu,intremap=on"], "iommu=pt intremap=on,virt_ims"),
+    "amdvi-virt": (["-device", "amd-iommu,intremap=on"], "iommu=pt"),
     "noremap": ([], ""),
 }
 
@@ -69,13 +76,19 @@ AMD_SLOT = 0x14
 SMBUS = 0x0C0500
 
 
+def pci_slot(kind, number):
+    """That of the device model of this number."""
+    return AMD_SLOT if kind.startswith("amdvi") and number == 0 else FIRST_SLOT + number
+
+
 def placed(kind, number, ports):
     """Where the device model of this number sits, as fields of QEMU's device."""
     if ports:
         return {"bus": f"port{number}"}
-    if kind == "amdvi" and number == 0:
-        return {"addr": f"{AMD_SLOT:#x}", "x-pci-class-code": SMBUS}
-    return {"addr": f"{FIRST_SLOT + number:#x}"}
+    fields = {"addr": f"{pci_slot(kind, number):#x}"}
+    if kind.startswith("amdvi") and number == 0:
+        fields["x-pci-class-code"] = SMBUS
+    return fields
 
 
 def model_device(kind, number, socket, ports=False):

@@ -8,7 +8,6 @@ from pathlib import PurePath
 
 from . import crate, crate_tests, isolation, lint, machine, paths
 from .boot import Boot
-from .machine import FIRST_SLOT
 from .variant import PLAIN, Variant
 
 # ---- guests: kselftests --------------------------------------------------------------------
@@ -106,6 +105,7 @@ REFUSALS = (
     ("--fault never-resets", -110, "does not complete"),
 )
 NO_REMAPPING = "need interrupt remapping"
+NO_SOURCE_ID = "kunit.enable=0 intremap=nosid"
 
 # Of the sample driver, by what its probe fails with; its words are its own.
 SAMPLE_REFUSALS = (
@@ -119,7 +119,9 @@ def refusals(kernel):
     """Devices that the drivers must decline with one clear line each, or that fail later; no WARN."""
     if has_module(kernel, "idxd_ims"):
         yield refusal("refusal-faults", "vtd-x2apic", REFUSALS)
-        yield refusal("refusal-noremap", "noremap", [("", -95, NO_REMAPPING)])
+        for kind in ("noremap", "vtd-virt", "amdvi-virt"):
+            yield refusal(f"refusal-{kind}", kind, [("", -95, NO_REMAPPING)])
+        yield refusal("refusal-nosid", "vtd-x2apic", [("", -95, NO_REMAPPING)], append=NO_SOURCE_ID)
         run = (machine.check("dsa"), "sh guest/handles.sh")
         yield Boot("refusal-handles", "vtd-x2apic", run, ("--fault", "handle-limit=2"))
     if has_module(kernel, "rust_driver_ims"):
@@ -129,13 +131,14 @@ def refusals(kernel):
         yield Boot("refusal-queue-later", "vtd-x2apic", run, model, device="queue")
 
 
-def refusal(name, kind, cases, device="dsa", script="refusal.sh"):
+def refusal(name, kind, cases, device="dsa", script="refusal.sh", **fields):
     words = []
-    for slot, (_, *wanted) in enumerate(cases, FIRST_SLOT):
+    for number, (_, *wanted) in enumerate(cases):
+        slot = machine.pci_slot(kind, number)
         words.append(" ".join([f"{slot:02x}", *map(str, wanted)]))
     run = (machine.check(device), f"sh guest/{script} " + " ".join(f"'{word}'" for word in words))
     devices = [tuple(options.split()) for options, *_ in cases]
-    return Boot(name, kind, run, devices[0], others=tuple(devices[1:]), device=device)
+    return Boot(name, kind, run, devices[0], others=tuple(devices[1:]), device=device, **fields)
 
 
 def referee(_):
@@ -153,9 +156,9 @@ def referee(_):
 # ---- guests: isolation ----------------------------------------------------------------------
 
 
-def isolated():
+def isolated(kernel):
     """The remapping entries of the message store's interrupts are for their device only."""
-    if has_module("idxd_ims"):
+    if has_module(kernel, "idxd_ims"):
         run = (machine.check("dsa"), "sh guest/isolation.sh")
         for kind in ("vtd", "vtd-x2apic"):
             yield Boot(f"isolation-{kind}", kind, run, DEVICE, qemu=isolation.TRACE, check=isolation.problems)
