@@ -34,6 +34,7 @@ class Boot:
     model: tuple | None = None  # the model's options; None: no device
     others: tuple = ()  # options of further devices
     device: str = "dsa"  # what they all are: see machine.DEVICES
+    sleeps: bool = False  # the guest is to be suspended
     ports: bool = False  # each sits in a port, to be unplugged from
     append: str = "kunit.enable=0"
     deadline: int = 120  # seconds, for the whole boot on the plain kernel
@@ -138,7 +139,7 @@ class Guest:
 
     def start_qemu(self, scratch, stack):
         command = machine.qemu(self.boot.machine, self.boot.kernel.memory, self.boot.cpu, self.boot.qemu)
-        command += machine.shares()
+        command += machine.shares(self.boot.sleeps)
         for name in ("console", "guest"):
             fifo = scratch / name
             os.mkfifo(fifo)

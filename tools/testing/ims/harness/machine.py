@@ -41,12 +41,19 @@ def qemu(kind, memory, cpu="max", extra=()):
     ]
 
 
-def shares():
+def shares(sleeps=False):
     """Two read-only 9p trees: the root, and the clone's out/ that the guest sees as /mnt."""
     words = []
     for number, (tag, path) in enumerate((("/dev/root", paths.GUEST_ROOT), ("out", paths.OUT))):
         fsdev = f"local,id=fs{number},path={path},security_model=none,readonly=on,multidevs=remap"
-        words += ["-fsdev", fsdev, "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag={tag}"]
+        place = ""
+        if sleeps:
+            # Linux resets a virtio device that may lose its state, and 9p does not come back. Such
+            # a device can only promise to keep it as one of PCI Express, in a port.
+            port = f"pcie-root-port,id=share{number},chassis=2,slot={number}"
+            words += ["-device", port]
+            place = f",bus=share{number},x-pcie-pm-no-soft-reset=on"
+        words += ["-fsdev", fsdev, "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag={tag}{place}"]
     return words
 
 

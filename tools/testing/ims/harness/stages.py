@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Callable
 from pathlib import PurePath
 
-from . import crate, crate_tests, isolation, lint, machine, paths
+from . import asleep, crate, crate_tests, isolation, lint, machine, paths
 from .boot import Boot
 from .variant import PLAIN, Variant
 
@@ -17,6 +17,8 @@ from .variant import PLAIN, Variant
 
 DEVICE = ("--slots", "256", "--pasid")
 
+FORGETFUL = {"model": (*DEVICE, "--d3-resets"), "qemu": asleep.LOG, "check": asleep.problems}
+
 # Programs that want another device than the default one of 256 slots, or another kernel line:
 # program: fields of Boot, and on which machines and with which module it runs. They get a guest of
 # their own; the others share two per machine.
@@ -25,6 +27,9 @@ SPECIAL: dict[str, dict] = {
     "exhaustion": {"model": ("--slots", "2048"), "deadline": 240},
     # Two devices that are unplugged.
     "unplug.sh": {"ports": True, "others": (DEVICE,)},
+    # One that forgets in D3hot what it was told.
+    "reset": FORGETFUL,
+    "suspend": {**FORGETFUL, "sleeps": True},
     # The sample driver, for the device that keeps its messages in memory.
     "queue.sh": {"device": "queue", "model": (), "module": "rust_driver_ims", "deadline": 240},
     # It takes as long as it takes.
