@@ -20,7 +20,7 @@ DEVICE = ("--slots", "256", "--pasid")
 FORGETFUL = {"model": (*DEVICE, "--d3-resets"), "qemu": asleep.LOG, "check": asleep.problems}
 
 # Programs that want another device than the default one of 256 slots, or another kernel line:
-# program: fields of Boot, and on which machines and with which module it runs. They get a guest of
+# program: fields of Boot, and on which kernels and with which module it runs. They get a guest of
 # their own; the others share two per machine.
 SPECIAL: dict[str, dict] = {
     # More interrupts than the CPUs have vectors, or AMD-Vi's remapping table has entries.
@@ -30,16 +30,25 @@ SPECIAL: dict[str, dict] = {
     # One that forgets in D3hot what it was told.
     "reset": FORGETFUL,
     "suspend": {**FORGETFUL, "sleeps": True},
+    # Each allocation fails once, on the kernel that can have it fail.
+    "fail": {"kernels": ("debug",), "deadline": 600},
+    "fail_queue": {
+        "kernels": ("debug",),
+        "device": "queue",
+        "model": (),
+        "module": "rust_driver_ims",
+        "deadline": 300,
+    },
     # The sample driver, for the device that keeps its messages in memory.
     "queue.sh": {"device": "queue", "model": (), "module": "rust_driver_ims", "deadline": 240},
     # It takes as long as it takes.
-    "soak": {"machines": ("vtd-x2apic", "amdvi"), "deadline": 420},
+    "soak": {"deadline": 420},
 }
 
 
 # Programs that do not run on each machine: what they test does not depend on how the CPU's APIC works.
 ONLY_ON = {name: ("vtd-x2apic", "amdvi") for name in ("fuzz", "irqbalance.sh", "quota.sh", "soak")}
-ONLY_ON |= {name: ("vtd-x2apic",) for name in ("surprise", "unplug.sh")}
+ONLY_ON |= {name: ("vtd-x2apic",) for name in ("fail", "fail_queue", "surprise", "unplug.sh")}
 
 
 def selftests():
@@ -60,21 +69,21 @@ def e2e(kernel):
     if not has_model():
         return
     for kind in kernel.machines:
-        own = {p for p, fields in SPECIAL.items() if kind in fields.get("machines", kernel.machines)}
-        common = [p for p in selftests() if p not in own and kind in ONLY_ON.get(p, kernel.machines)]
+        here = [p for p in selftests() if kind in ONLY_ON.get(p, kernel.machines)]
+        common = [p for p in here if p not in SPECIAL]
         # Two guests, as two run at a time: the programs, and what drives them and Debian's from shell.
         for name, scripts in (("programs", False), ("scripts", True)):
             run = [command(p) for p in common if p.endswith(".sh") == scripts]
             if run:
                 yield Boot(f"e2e-{kind}-{name}", kind, (machine.check("dsa"), *run), DEVICE, deadline=420)
-        for program in selftests():
-            if program in own and kind in ONLY_ON.get(program, kernel.machines):
+        for program in here:
+            if program in SPECIAL and kernel.name in SPECIAL[program].get("kernels", kernel.name):
                 yield from special(kernel, kind, program)
 
 
 def special(kernel, kind, program):
     words = {"model": DEVICE, "device": "dsa", **SPECIAL[program]}
-    words.pop("machines", None)
+    words.pop("kernels", None)
     module = words.pop("module", None)
     if module and not has_module(kernel, module):
         return
@@ -88,7 +97,7 @@ def special(kernel, kind, program):
 def soak(_):
     """Messages sent are interrupts handled, whatever is done meanwhile."""
     soaked = f"cd selftests/ims; SOAK={paths.SOAK} SEED={paths.SEED} ./soak"
-    for kind in SPECIAL["soak"]["machines"]:
+    for kind in ONLY_ON["soak"]:
         # That of a machine that is very busy.
         deadline = 300 + paths.SOAK // 150
         yield Boot(f"soak-{kind}", kind, (machine.check("dsa"), soaked), DEVICE, deadline=deadline)
