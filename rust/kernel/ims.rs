@@ -645,15 +645,20 @@ impl<'a, C: Chip> Owner<'a, C> {
         let inner = self.domain.inner();
 
         inner.store.check()?;
-        let reservation = inner.slots.reserve(self.index)?;
-        self.alloc_at(reservation, pasid, affinity.map(|affinity| (affinity, 0)))
+        loop {
+            let claim = self.claim(inner.slots.reserve(self.index)?, pasid);
+            // One that is not clean is out of use when the claim is dropped.
+            if claim.is_clean() {
+                return claim.alloc(affinity.map(|affinity| (affinity, 0)));
+            }
+        }
     }
 
     /// Allocates `count` interrupts in slots that follow each other, all or none. Sleeps.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::alloc`], and [`EINVAL`] if `count` is zero. [`ENOSPC`] also if no block of
+    /// [`EIO`] if one of the slots stays pending, which is out of use then, those of [`Self::alloc`], and [`EINVAL`] if `count` is zero. [`ENOSPC`] also if no block of
     /// that length is free.
     pub fn alloc_block(
         self,
@@ -668,30 +673,22 @@ impl<'a, C: Chip> Owner<'a, C> {
         let mut interrupts = KVVec::with_capacity(slots.len(), GFP_KERNEL)?;
         for (index, slot) in slots.into_iter().enumerate() {
             let affinity = affinity.map(|affinity| (affinity, index));
-            interrupts.push(self.alloc_at(slot, pasid, affinity)?, GFP_KERNEL)?;
+            let claim = self.claim(slot, pasid);
+            if !claim.is_clean() {
+                return Err(EIO);
+            }
+            interrupts.push(claim.alloc(affinity)?, GFP_KERNEL)?;
         }
         Ok(interrupts)
     }
 
-    fn alloc_at(
-        self,
-        reservation: Reservation<'a>,
-        pasid: Option<Pasid>,
-        affinity: Option<(&Affinity, usize)>,
-    ) -> Result<Interrupt<'a, C>> {
-        let index = reservation.index();
-        let cookie = Cookie::new(self.index, pasid);
-        let irq = self.domain.0.alloc(index, cookie.0, affinity)?;
-
-        Ok(Interrupt {
-            irq,
-            claim: Claim {
-                domain: self.domain,
-                index,
-                cookie,
-                reservation: Some(reservation),
-            },
-        })
+    fn claim(self, reservation: Reservation<'a>, pasid: Option<Pasid>) -> Claim<'a, C> {
+        Claim {
+            domain: self.domain,
+            index: reservation.index(),
+            cookie: Cookie::new(self.index, pasid),
+            reservation: Some(reservation),
+        }
     }
 
     /// Returns how many slots the owner holds. May sleep.
@@ -802,17 +799,35 @@ impl<C: Chip> Claim<'_, C> {
         let irq = self.domain.0.alloc(self.index, self.cookie.0, None)?;
         irq.drain()
     }
+
+    /// Returns whether whoever gets the slot gets nothing else. What the device raises although
+    /// nobody waits for it is not for the next owner.
+    fn is_clean(&self) -> bool {
+        let undrained = &self.domain.inner().undrained;
+
+        if !self.is_pending() {
+            return true;
+        }
+        if !undrained.load(Relaxed) && self.drain().is_ok() && !self.is_pending() {
+            return true;
+        }
+        undrained.store(true, Relaxed);
+        false
+    }
+}
+
+impl<'a, C: Chip> Claim<'a, C> {
+    fn alloc(self, affinity: Option<(&Affinity, usize)>) -> Result<Interrupt<'a, C>> {
+        Ok(Interrupt {
+            irq: self.domain.0.alloc(self.index, self.cookie.0, affinity)?,
+            claim: self,
+        })
+    }
 }
 
 impl<C: Chip> Drop for Claim<'_, C> {
     fn drop(&mut self) {
-        if !self.is_pending() {
-            return;
-        }
-        // The device raised it although nobody waits for it. Its next owner must not get that.
-        let undrained = &self.domain.inner().undrained;
-        if undrained.load(Relaxed) || self.drain().is_err() || self.is_pending() {
-            undrained.store(true, Relaxed);
+        if !self.is_clean() {
             self.domain.retire(self.index);
             if let Some(reservation) = self.reservation.take() {
                 reservation.retire();

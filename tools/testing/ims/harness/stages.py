@@ -77,7 +77,7 @@ def e2e(kernel):
             if run:
                 yield Boot(f"e2e-{kind}-{name}", kind, (machine.check("dsa"), *run), DEVICE, deadline=420)
         for program in here:
-            if program in SPECIAL and kernel.name in SPECIAL[program].get("kernels", kernel.name):
+            if program in SPECIAL and kernel.name in SPECIAL[program].get("kernels", (kernel.name,)):
                 yield from special(kernel, kind, program)
 
 
