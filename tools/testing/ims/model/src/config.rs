@@ -2,6 +2,7 @@
 
 //! What kind of device to be: the numbers behind the capability registers.
 
+use crate::chaos::Chaos;
 use crate::fault::Faults;
 
 /// What REQUEST_INT_HANDLE gives.
@@ -44,6 +45,7 @@ pub struct Config {
     /// Whether the device loses its state in D3hot.
     pub d3_resets: bool,
     pub faults: Faults,
+    pub chaos: Chaos,
 }
 
 impl Default for Config {
@@ -65,6 +67,7 @@ impl Default for Config {
             reset_keeps_interrupts: false,
             d3_resets: false,
             faults: Faults::default(),
+            chaos: Chaos::default(),
         }
     }
 }

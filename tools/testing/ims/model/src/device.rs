@@ -24,6 +24,7 @@ use std::time::Instant;
 use log::debug;
 
 use crate::bus::{Bus, Pending};
+use crate::chaos::Act;
 use crate::config::Config;
 use crate::counters::{Counters, SlotCounters};
 use crate::fault::Fault;
@@ -143,7 +144,10 @@ impl Device {
             Region::Config => self.pci.read(offset as usize, data),
             Region::Bar4 => self.read_page(offset, data),
             _ if self.asleep() => data.fill(0xff),
-            Region::Bar0 if self.answers() => self.read_registers(offset, data),
+            Region::Bar0 if self.answers() => {
+                self.read_registers(offset, data);
+                self.config.chaos.read(offset, data);
+            }
             // Portals are write-only.
             Region::Bar0 | Region::Bar2 => data.fill(0xff),
         }
@@ -154,7 +158,10 @@ impl Device {
             Region::Config => self.write_config(offset, data),
             Region::Bar4 => self.write_page(offset, data),
             _ if self.asleep() || self.gone() => {}
-            Region::Bar0 => self.write_registers(offset, data),
+            Region::Bar0 => {
+                let data = self.config.chaos.write(offset, data);
+                self.write_registers(offset, &data);
+            }
             Region::Bar2 => self.write_portal(offset, data),
         }
     }
@@ -168,15 +175,22 @@ impl Device {
                 self.raise(slot);
             }
         }
+        for act in self.config.chaos.due(now) {
+            self.act(act);
+        }
         self.advance(now);
         let command = self
             .running
             .as_ref()
             .and_then(|running| running.deadline(now));
-        [command, self.source.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            command,
+            self.source.deadline(),
+            self.config.chaos.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// FLR, the way out of D3hot, or a reset by QEMU: everything but the test page.
@@ -315,6 +329,7 @@ impl Device {
             }
         }
         debug!("slot {slot}: message {data:#x} to {address:#x}");
+        self.config.chaos.sent(address, data);
         self.bus.post(address, &data.to_le_bytes());
     }
 
@@ -327,6 +342,24 @@ impl Device {
         self.counters.vectors_sent += 1;
         debug!("vector {vector}");
         self.bus.signal(vector);
+    }
+
+    /// Does what a sound device does not.
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Event => self.signal(0),
+            Act::Raise(slot) => {
+                let slot = slot.unwrap_or_else(|| self.config.chaos.any_slot());
+                self.raise(slot);
+            }
+            Act::Replay if self.pci.bus_master() && self.pci.powered() => {
+                if let Some((address, data)) = self.config.chaos.replay() {
+                    debug!("message {data:#x} to {address:#x} once more");
+                    self.bus.post(address, &data.to_le_bytes());
+                }
+            }
+            Act::Replay => {}
+        }
     }
 
     /// Raises the interrupt that a descriptor asked for.

@@ -15,6 +15,7 @@
 //! chose.
 
 pub mod bus;
+pub mod chaos;
 pub mod completion;
 pub mod config;
 pub mod counters;
@@ -35,6 +36,7 @@ pub mod portal;
 pub mod processor;
 pub mod program;
 pub mod queue;
+pub mod random;
 pub mod regs;
 pub mod relay;
 pub mod server;

@@ -24,8 +24,14 @@ fn main() -> ExitCode {
         vectors: config.vectors,
     };
     logger::start(NAME, options.verbose);
+    if let Some(seed) = options.chaos {
+        println!("chaos {seed}: {}", config.chaos);
+    }
     program::run(NAME, &options.socket, options.keep, |client| {
-        let create = |bus: Arc<QemuBus>| Shared::new(Device::new(config.clone(), bus.clone()), bus);
+        let create = |bus: Arc<QemuBus>| {
+            let bus = config.chaos.around(bus);
+            Shared::new(Device::new(config.clone(), bus.clone()), bus)
+        };
         server::serve(&shape, client, create, Shared::run)
     })
 }

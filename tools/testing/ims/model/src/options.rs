@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use dsa_model::chaos::{self, Chaos};
 use dsa_model::config::{Config, HandleMode};
 use dsa_model::fault::{self, FaultOption, Faults};
 use dsa_model::layout::{MAX_GROUPS, MAX_SLOTS, MAX_VECTORS, MAX_WQS};
@@ -14,7 +15,7 @@ use dsa_model::layout::{MAX_GROUPS, MAX_SLOTS, MAX_VECTORS, MAX_WQS};
 /// QEMU connects with -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'.
 /// Prints "listening on PATH" when it is ready, and ends when QEMU disconnects.
 #[derive(Parser)]
-#[command(name = "dsa-model", version, after_help = fault::help())]
+#[command(name = "dsa-model", version, after_help = help())]
 pub struct Options {
     /// Socket to create and listen on
     #[arg(long, value_name = "PATH")]
@@ -90,6 +91,10 @@ pub struct Options {
     #[arg(long, value_name = "NAME[=ARG]")]
     fault: Vec<FaultOption>,
 
+    /// Be hostile, in ways that are drawn from this seed (see below)
+    #[arg(long, value_name = "SEED")]
+    pub chaos: Option<u64>,
+
     /// Wait for another client when one disconnects
     #[arg(long)]
     pub keep: bool,
@@ -109,7 +114,12 @@ enum Handles {
 
 impl Options {
     pub fn config(&self) -> Config {
+        let draw = |seed| Chaos::draw(seed, self.slots);
+        let chaos = self.chaos.map(draw).unwrap_or_default();
         let mut faults = Faults::default();
+        for &(fault, arg) in chaos.faults() {
+            faults.set(fault, arg);
+        }
         for &FaultOption(fault, arg) in &self.fault {
             faults.set(fault, arg);
         }
@@ -133,8 +143,13 @@ impl Options {
             reset_keeps_interrupts: self.reset_keeps_interrupts,
             d3_resets: self.d3_resets,
             faults,
+            chaos,
         }
     }
+}
+
+fn help() -> String {
+    format!("{}\n{}", fault::help(), chaos::help())
 }
 
 fn slots(text: &str) -> Result<u32, String> {
@@ -237,10 +252,31 @@ mod tests {
             (["--dsa-version", "400"], "100, 200 or 300"),
             (["--handles", "some"], "mapped, identity"),
             (["--fault", "drop-message=0"], "from 1"),
+            (["--chaos", "-1"], "unexpected argument"),
+            (["--chaos", "all"], "invalid digit"),
         ] {
             let error = parse(&args).err().unwrap_or_default();
             assert!(error.contains(range), "{args:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_seed_draws_what_the_library_draws() {
+        let config = parse(&["--chaos", "7", "--slots", "512"]).unwrap().config();
+        let chaos = Chaos::draw(7, 512);
+        assert_eq!(config.chaos.to_string(), chaos.to_string());
+        for seed in 0..100 {
+            let config = parse(&["--chaos", &seed.to_string()]).unwrap().config();
+            for &(fault, arg) in config.chaos.faults() {
+                assert_eq!(config.faults.arg(fault), Some(arg));
+            }
+        }
+    }
+
+    #[test]
+    fn help_lists_every_behaviour() {
+        let help = parse(&["--help"]).err().unwrap();
+        assert!(help.contains(&chaos::help()));
     }
 
     #[test]

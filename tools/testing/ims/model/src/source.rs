@@ -2,10 +2,8 @@
 
 //! The asynchronous source: raises random slots at a rate, from a seed.
 //!
-//! The sequence is SplitMix64 (public domain, Vigna): state += 0x9e3779b97f4a7c15;
-//! z = state; z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9; z = (z ^ z >> 27) *
-//! 0x94d049bb133111eb; z ^ z >> 31. A raise goes to SOURCE_FIRST + z mod
-//! SOURCE_SLOTS, so that a test can compute the sequence itself.
+//! The sequence is that of [`crate::random`]: a raise goes to SOURCE_FIRST + z
+//! mod SOURCE_SLOTS, so that a test can compute the sequence itself.
 //!
 //! Two messages of a slot are one interrupt if the CPU has not taken the first
 //! when the second comes. A paced source raises a slot only while that is
@@ -13,6 +11,8 @@
 //! again when that one has come.
 
 use std::time::{Duration, Instant};
+
+use crate::random::SplitMix64;
 
 /// Raises in one go, so that register accesses get their turn.
 const BURST: u32 = 64;
@@ -29,7 +29,7 @@ pub struct Source {
     pub slots: u32,
     /// Passes over slots that it is not allowed to raise.
     pub paced: bool,
-    state: u64,
+    random: SplitMix64,
     remaining: u32,
     started: Option<Instant>,
 }
@@ -44,7 +44,7 @@ impl Source {
     }
 
     pub fn start(&mut self, now: Instant) {
-        self.state = self.seed;
+        self.random = SplitMix64::new(self.seed);
         self.remaining = self.count;
         self.started = (self.count != 0).then_some(now);
     }
@@ -74,7 +74,7 @@ impl Source {
             slots => slots,
         };
         while self.deadline().is_some_and(|at| at <= now) && due.len() < BURST as usize {
-            let random = self.next_random();
+            let random = self.random.draw();
             if choice != 0 {
                 due.push(self.first.wrapping_add((random % u64::from(choice)) as u32));
             }
@@ -84,14 +84,6 @@ impl Source {
             }
         }
         due
-    }
-
-    fn next_random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
     }
 }
 
@@ -107,15 +99,6 @@ mod tests {
             slots: 5,
             ..Source::default()
         }
-    }
-
-    #[test]
-    fn known_sequence() {
-        let mut source = source();
-        source.start(Instant::now());
-        // Reference values of SplitMix64 from this seed.
-        assert_eq!(source.next_random(), 6_457_827_717_110_365_317);
-        assert_eq!(source.next_random(), 3_203_168_211_198_807_973);
     }
 
     #[test]

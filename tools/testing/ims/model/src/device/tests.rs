@@ -2,6 +2,7 @@
 
 //! The device as a driver sees it, on a fake bus.
 
+mod chaos;
 mod commands;
 mod descriptors;
 mod faults;
