@@ -44,6 +44,7 @@ class Boot:
     allow: tuple = ()  # patterns of splats that the test provokes
     expect: tuple = ()  # patterns that the kernel's log must show
     check: Callable | None = None  # problems that it finds with the outcome
+    replay: str = ""  # the command to see a seed again that fails; SEED stands for it
 
 
 @dataclasses.dataclass

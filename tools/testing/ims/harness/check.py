@@ -145,7 +145,11 @@ def judge(stage, outcome):
         sound = failed(sound.name, *outcome.problems, f"log: {outcome.log}")
     whole.parts.append(sound)
     whole.notes.append(f"{outcome.boot.name}: {outcome.seconds:.1f} s")
-    return whole.settle()
+    if whole.settle().status == FAIL and outcome.boot.replay:
+        bad = " ".join(leaf.name for leaf in whole.leaves() if leaf.status == FAIL)
+        for seed in re.findall(r"seed (\d+)", bad) or ["SEED"]:
+            whole.notes.append("again: " + outcome.boot.replay.replace("SEED", seed))
+    return whole
 
 
 def command_result(text, outcome):

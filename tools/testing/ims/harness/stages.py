@@ -155,6 +155,34 @@ def refusal(name, kind, cases, device="dsa", script="refusal.sh", **fields):
     return Boot(name, kind, run, devices[0], others=tuple(devices[1:]), device=device, **fields)
 
 
+# ---- guests: hostile devices ------------------------------------------------------------------
+
+CHAOS_SEEDS = 50
+CHAOS_SHAPE = ("--slots", "256", "--wqs", "2")
+# So many in one guest. There is room for 23 on the bus.
+CHAOS_DEVICES = 20
+
+
+def chaos(kernel, count=CHAOS_SEEDS, first=1):
+    """Devices that lie and misbehave, each in ways of its own that its seed draws."""
+    if not has_module(kernel, "idxd_ims"):
+        return
+    for start in range(first, first + count, CHAOS_DEVICES):
+        seeds = range(start, min(start + CHAOS_DEVICES, first + count))
+        devices = [("--chaos", str(seed), *CHAOS_SHAPE) for seed in seeds]
+        run = "bash guest/chaos.sh " + " ".join(map(str, seeds))
+        model = f"--chaos SEED {' '.join(CHAOS_SHAPE)}"
+        replay = f"make guest KERNELS={kernel.name} MODEL='{model}' CMD='bash guest/chaos.sh SEED'"
+        yield Boot(
+            f"chaos-{seeds[0]}-{seeds[-1]}",
+            run=(machine.check("dsa"), run),
+            model=devices[0],
+            others=tuple(devices[1:]),
+            deadline=300,
+            replay=replay,
+        )
+
+
 def referee(_):
     """The kernel's own C driver judges the device model."""
     if has_model():
@@ -230,9 +258,14 @@ STAGES = [
     Stage("kunit", boots=kunit, kunit=True),
     Stage("e2e", boots=e2e),
     Stage("refusal", boots=refusals),
+    Stage("chaos", boots=chaos),
     Stage("isolation", boots=isolated, all_kernels=False),
     Stage("referee", boots=referee, all_kernels=False),
 ]
 
 # Of make soak.
-SOAK_STAGES = [Stage("soak", boots=soak, live=True)] if paths.SOAK else []
+SOAK_STAGES = []
+if paths.SOAK:
+    SOAK_STAGES.append(Stage("soak", boots=soak, live=True))
+if paths.CHAOS:
+    SOAK_STAGES.append(Stage("chaos", boots=lambda kernel: chaos(kernel, paths.CHAOS)))

@@ -22,13 +22,13 @@
 
 #include "slow.h"
 
-#define DEADLINE_MS (5000 * slow())
 #define MAX_WORDS 7
 #define MAX_IDS 65536
 
 static const char usage[] =
-	"usage: imsctl [-e] [-k] DEVICE [COMMAND]...\n"
+	"usage: imsctl [-e] [-k] [-t MS] DEVICE [COMMAND]...\n"
 	"  -e  echo each command       -k  keep going after one that fails\n"
+	"  -t MS  wait for an interrupt so long, 5000 if not given\n"
 	"Commands are read from standard input if none is given:\n"
 	"  alloc [COUNT] [pasid=N] [cpu=N] [managed] [unbound]\n"
 	"  free ID        bind ID      noop ID [COUNT]    wait ID COUNT\n"
@@ -36,6 +36,7 @@ static const char usage[] =
 	"  unmask ID      query        run SHELL COMMAND\n";
 
 static int device;
+static unsigned int deadline_ms = 5000;
 static jmp_buf failed;
 
 /* The eventfd that an interrupt has or had last, and how often it was signalled. */
@@ -84,7 +85,7 @@ static void reach(struct interrupt *irq, __u64 total)
 			irq->total += signalled;
 		if (irq->total >= total)
 			return;
-		if (poll(&readable, 1, DEADLINE_MS) <= 0)
+		if (poll(&readable, 1, deadline_ms * slow()) <= 0)
 			fail(ETIMEDOUT);
 	}
 }
@@ -255,10 +256,10 @@ int main(int argc, char **argv)
 	size_t size = 0;
 	int option;
 
-	while ((option = getopt(argc, argv, "+ek")) != -1) {
+	while ((option = getopt(argc, argv, "+ekt:")) != -1) {
 		echo |= option == 'e';
 		keep_going |= option == 'k';
-		if (option == '?')
+		if (option == '?' || (option == 't' && !is_number(optarg, &deadline_ms)))
 			errx(2, "%s", usage);
 	}
 	if (optind == argc)
