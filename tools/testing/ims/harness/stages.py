@@ -26,7 +26,7 @@ SPECIAL: dict[str, dict] = {
     # More interrupts than the CPUs have vectors, or AMD-Vi's remapping table has entries.
     "exhaustion": {"model": ("--slots", "2048"), "deadline": 240},
     # Two devices that are unplugged.
-    "unplug.sh": {"ports": True, "others": (DEVICE,)},
+    "unplug.sh": {"ports": True, "others": (DEVICE,), "deadline": 240},
     # One that forgets in D3hot what it was told.
     "reset": FORGETFUL,
     "suspend": {**FORGETFUL, "sleeps": True},
