@@ -84,6 +84,16 @@ impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
 }
 
 impl<'b> Holder<'_, 'b> {
+    /// Resets the function, for a device that does not work as it is found. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOTTY`] if it cannot be reset, or what that fails with.
+    pub fn reset_function(&self) -> Result {
+        // SAFETY: The device is in probe. No function of its is in use before this has a result.
+        unsafe { self.dev.reset_locked() }
+    }
+
     /// Returns the device for `'b`: it is not freed before what it holds, but may be unbound.
     #[inline]
     pub fn unbound(&self) -> &'b pci::Device {

@@ -311,6 +311,11 @@ impl<'a> Device<'a> {
             return Err(EIO);
         }
 
+        if regs.read(GENSTS).state().get() == STATE_HALTED {
+            holder
+                .reset_function()
+                .inspect_err(|e| dev_err!(dev, "halted, and cannot be reset: {e:?}\n"))?;
+        }
         reset(regs, timeout).map_err(|why| why.report(dev))?;
 
         let store = MmioArray::new(regs, caps.ims, caps.slots)?;

@@ -124,6 +124,25 @@ impl Device<device::Core<'_>> {
     }
 }
 
+impl Device<device::Bound> {
+    /// Resets the function, without its driver.
+    ///
+    /// # Safety
+    ///
+    /// Only in probe, when the driver has not touched the configuration yet.
+    pub(crate) unsafe fn reset_locked(&self) -> Result {
+        let pdev = self.as_raw();
+
+        // SAFETY: It is a valid PCI device, and locked in probe.
+        unsafe {
+            crate::error::to_result(bindings::pci_save_state(pdev))?;
+            let reset = crate::error::to_result(bindings::__pci_reset_function_locked(pdev));
+            bindings::pci_restore_state(pdev);
+            reset
+        }
+    }
+}
+
 impl Device {
     /// Resets the function, unless somebody is at work on it. Its driver is asked to
     /// [`Driver::suspend`] and to resume. Sleeps.
