@@ -658,8 +658,8 @@ impl<'a, C: Chip> Owner<'a, C> {
     ///
     /// # Errors
     ///
-    /// [`EIO`] if one of the slots stays pending, which is out of use then, those of [`Self::alloc`], and [`EINVAL`] if `count` is zero. [`ENOSPC`] also if no block of
-    /// that length is free.
+    /// Those of [`Self::alloc`], and [`EINVAL`] if `count` is zero. [`ENOSPC`] also if no block of
+    /// that length is free, [`EIO`] if a slot of it stays pending, which is out of use from then on.
     pub fn alloc_block(
         self,
         count: u32,

@@ -999,7 +999,8 @@ pub struct Requested<'a, S: Source<'a>, H: irq::Handler + 'static> {
 /// # Errors
 ///
 /// The error comes with `source`, to try again or to free: [`EOPNOTSUPP`] if there is a `limit` and
-/// its chip is slow, as a handler cannot sleep, [`ENOSPC`] if no vector is left, [`ENOMEM`], what `handler` fails with, or what telling the device of the change fails with.
+/// its chip is slow, as a handler cannot sleep, [`ENOSPC`] if no vector is left, [`ENOMEM`], what
+/// `handler` fails with, or what telling the device of the change fails with.
 pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     source: S,
     flags: Flags,

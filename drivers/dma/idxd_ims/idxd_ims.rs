@@ -321,7 +321,7 @@ module! {
         },
         storm_limit: u32 {
             default: 100000,
-            description: "Times a second that an interrupt may come before it is masked; 0 for any (100000)",
+            description: "Times in a second that an interrupt may come; 0 for any (100000)",
         },
     },
 }
