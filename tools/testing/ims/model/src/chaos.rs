@@ -341,7 +341,7 @@ impl Chaos {
     }
 
     fn beat(&mut self, act: Act) -> String {
-        let rate = self.random.pick(&[20, 200, 2000]);
+        let rate = self.random.pick(&[20, 200, 1000]);
         self.beats.push(Beat {
             act,
             period: Duration::from_secs(1) / rate,
