@@ -530,7 +530,7 @@ impl<'a, C: Chip> Domain<'a, C> {
 
                 inner.change(irq.hwirq, |slot| {
                     if state.is_activated() {
-                        C::write_message(slot, irq.message);
+                        C::write_message(slot, state.message());
                     }
                     if state.is_enabled() {
                         C::unmask(slot, pasid);

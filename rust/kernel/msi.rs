@@ -633,6 +633,14 @@ impl Locked<'_> {
         unsafe { bindings::irqd_is_activated(&mut (*self.desc).irq_data) }
     }
 
+    /// Returns the message that was last written, which does not change meanwhile.
+    #[inline(never)]
+    pub(crate) fn message(&self) -> Message {
+        // SAFETY: Valid per the type invariant. An allocated interrupt has a descriptor, whose
+        // message is written with the interrupt locked.
+        unsafe { (&(*(*(*self.desc).irq_data.common).msi_desc).msg).into() }
+    }
+
     /// Returns whether the device is to send the message.
     #[inline(never)]
     pub(crate) fn is_enabled(&self) -> bool {
