@@ -61,7 +61,7 @@ static inline bool can_inject(void)
 	for (size_t i = 0; i < ARRAY_SIZE(injection_settings); i++)
 		if (access(injection_settings[i].path, W_OK))
 			return false;
-	return !access(FAIL_NTH, W_OK);
+	return !access(DEBUGFS "failslab/reject-start", W_OK) && !access(FAIL_NTH, W_OK);
 }
 
 /* The allocation that fails; 0 for each. */
@@ -72,16 +72,47 @@ static inline int only_nth(void)
 	return nth ? atoi(nth) : 0;
 }
 
+static inline int set_injection(const char *name, const char *value)
+{
+	return write_text(path_of(DEBUGFS "failslab/%s", name), value) ?:
+	       write_text(path_of(DEBUGFS "fail_page_alloc/%s", name), value);
+}
+
+/*
+ * The files of /proc/irq are always made: the core warns when it removes one that it could
+ * not make.
+ */
+static inline int spare(const char *function)
+{
+	FILE *symbols = fopen("/proc/kallsyms", "re");
+	unsigned long long address, start = 0, end = 0;
+	char line[1024], name[512];
+
+	while (symbols && !end && fgets(line, sizeof(line), symbols)) {
+		if (sscanf(line, "%llx %*c %511s", &address, name) != 2)
+			continue;
+		if (start && address > start)
+			end = address;
+		else if (!strcmp(name, function))
+			start = address;
+	}
+	if (symbols)
+		fclose(symbols);
+	if (!end)
+		return -ENOENT;
+	return set_injection("reject-start", path_of("%#llx", start)) ?:
+	       set_injection("reject-end", path_of("%#llx", end));
+}
+
 /* Has nothing but the nth allocations fail. Without a page fault: its page would count. */
 static inline int set_up_injection(void)
 {
-	const char *verbose = only_nth() ? "2" : "0";
 	int err = mlockall(MCL_CURRENT | MCL_FUTURE) ? -errno : 0;
 
 	for (size_t i = 0; !err && i < ARRAY_SIZE(injection_settings); i++)
 		err = write_text(injection_settings[i].path, injection_settings[i].value);
-	return err ?: write_text(DEBUGFS "failslab/verbose", verbose) ?:
-	       write_text(DEBUGFS "fail_page_alloc/verbose", verbose);
+	return err ?: set_injection("verbose", only_nth() ? "2" : "0") ?:
+	       spare("register_irq_proc");
 }
 
 /*
@@ -176,6 +207,19 @@ static inline void describe_module(struct description *what)
 	describe(what, "module: %s\n", line);
 }
 
+/* How often the device is enabled, and whether it can access memory and be a master. */
+static inline void describe_device(struct description *what)
+{
+	int fd = open(path_of(PCI_DEVICES "%s/config", ims_bdf), O_RDONLY | O_CLOEXEC);
+	unsigned char command = 0;
+	char line[32] = "";
+
+	if (pread(fd, &command, 1, 4) == 1)
+		read_line(line, sizeof(line), path_of(PCI_DEVICES "%s/enable", ims_bdf));
+	close(fd);
+	describe(what, "device: enabled %s times, command %#x\n", line, command);
+}
+
 /* All that the driver, its device and its interrupts are seen by. */
 static inline void describe_all(struct description *what)
 {
@@ -191,6 +235,7 @@ static inline void describe_all(struct description *what)
 
 	what->length = 0;
 	describe_module(what);
+	describe_device(what);
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
 		describe_paths(what, paths[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(device_paths); i++)
