@@ -149,8 +149,8 @@ pub use self::{
 pub type Pasid = Bounded<u32, 20>;
 
 /// What the MSI descriptor of an interrupt keeps: the PASID in bits 19:0, whether there is one in
-/// bit 32, the owner in bits 63:48. Of a slot that was pending when the device was suspended, bit 33
-/// is set until that is delivered, and bit 34 when the core has it for delivery.
+/// bit 32, the owner in bits 63:48. Of a slot that was pending when the device was suspended, bit
+/// 33 is set until that is delivered, and bit 34 when the core has it for delivery.
 #[derive(Clone, Copy)]
 struct Cookie(u64);
 
@@ -486,8 +486,8 @@ impl<'a, C: Chip> Domain<'a, C> {
         }
     }
 
-    /// Stops using the device, which is about to be reset or to lose power. Interrupts stay, and can
-    /// still be allocated, requested, masked and freed. What is pending is kept. Sleeps.
+    /// Stops using the device, which is about to be reset or to lose power. Interrupts stay, and
+    /// can still be allocated, requested, masked and freed. What is pending is kept. Sleeps.
     pub fn suspend(self) {
         let inner = self.inner();
         let irqs = self.0.lock_all();
@@ -508,13 +508,13 @@ impl<'a, C: Chip> Domain<'a, C> {
         unsafe { inner.store.sync_unlock() };
     }
 
-    /// Uses the device again after [`Self::suspend`]: all slots become what the core has them to be,
-    /// and what was pending is delivered. Sleeps.
+    /// Uses the device again after [`Self::suspend`]: all slots become what the core has them to
+    /// be, and what was pending is delivered. Sleeps.
     ///
     /// # Errors
     ///
-    /// [`EIO`] if a slot does not respond or does not stay masked, or what the store fails with. The
-    /// device is then still not used.
+    /// [`EIO`] if a slot does not respond or does not stay masked, or what the store fails with.
+    /// The device is then still not used.
     pub fn resume(self) -> Result {
         let inner = self.inner();
         let irqs = self.0.lock_all();
@@ -659,7 +659,7 @@ impl<'a, C: Chip> Owner<'a, C> {
     /// # Errors
     ///
     /// Those of [`Self::alloc`], and [`EINVAL`] if `count` is zero. [`ENOSPC`] also if no block of
-    /// that length is free, [`EIO`] if a slot of it stays pending, which is out of use from then on.
+    /// that length is free, [`EIO`] if a slot of it stays pending, which is out of use from then.
     pub fn alloc_block(
         self,
         count: u32,

@@ -57,13 +57,6 @@ static int reset_device(void)
 	return write_text(path_of(PCI_DEVICES "%s/reset", ims_bdf), "1");
 }
 
-#define NEED_PAGE()						\
-do {								\
-	if (!ims_page())					\
-		SKIP(return, "no test page");			\
-	self->ims.rebind = true;				\
-} while (0)
-
 static void halt(struct __test_metadata *_metadata, int reset_type)
 {
 	const int64_t halts = ims_counter("halts");
@@ -76,7 +69,9 @@ TEST_F(interrupt, halt_that_a_reset_helps)
 {
 	struct waiting waiting;
 
-	NEED_PAGE();
+	if (!ims_page())
+		SKIP(return, "no test page");
+	self->ims.rebind = true;
 	raise_one(_metadata, &self->irq, 1);
 	make_waiting(_metadata, self->file, &waiting);
 	for (int type = 0; type <= FUNCTION_RESET; type++) {
@@ -94,7 +89,9 @@ TEST_F(interrupt, halt_that_takes_more)
 	struct ims_irq other;
 	struct waiting waiting;
 
-	NEED_PAGE();
+	if (!ims_page())
+		SKIP(return, "no test page");
+	self->ims.rebind = true;
 	make_waiting(_metadata, self->file, &waiting);
 	halt(_metadata, WARM_RESET);
 	for (int i = 0; i < 3; i++) {
@@ -122,7 +119,9 @@ TEST_F(interrupt, command_that_hangs_once)
 	struct waiting waiting;
 	struct ims_irq other;
 
-	NEED_PAGE();
+	if (!ims_page())
+		SKIP(return, "no test page");
+	self->ims.rebind = true;
 	make_waiting(_metadata, self->file, &waiting);
 	ims_break(FAULT_COMMAND_HANGS, 0);
 	EXPECT_EQ(-ETIMEDOUT, ims_alloc(self->file, new_eventfd(), &other));
@@ -142,7 +141,9 @@ TEST_F(interrupt, command_that_hangs_for_good)
 	struct waiting waiting;
 	struct ims_irq other;
 
-	NEED_PAGE();
+	if (!ims_page())
+		SKIP(return, "no test page");
+	self->ims.rebind = true;
 	make_waiting(_metadata, self->file, &waiting);
 	ims_break(FAULT_COMMAND_HANGS, 0);
 	EXPECT_EQ(-ETIMEDOUT, ims_alloc(self->file, new_eventfd(), &other));
@@ -164,7 +165,9 @@ TEST_F(interrupt, handles_that_are_revoked)
 	const int64_t revoked = ims_counter("handles_revoked");
 	struct waiting waiting;
 
-	NEED_PAGE();
+	if (!ims_page())
+		SKIP(return, "no test page");
+	self->ims.rebind = true;
 	raise_one(_metadata, &self->irq, 1);
 	make_waiting(_metadata, self->file, &waiting);
 	for (int i = 1; i <= 3; i++) {
