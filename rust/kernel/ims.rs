@@ -302,6 +302,8 @@ struct Inner<C: Chip> {
     stale: Atomic<u32>,
     /// A slot stayed pending although it was drained. To try that with each would take long.
     undrained: Atomic<bool>,
+    /// Changed with all interrupts locked.
+    suspended: Atomic<bool>,
 }
 
 impl<C: Chip> msi::Chip for Inner<C> {
@@ -403,6 +405,7 @@ impl<'a, C: Chip> Domain<'a, C> {
             slots <- Allocator::new(slots),
             stale: Atomic::new(0),
             undrained: Atomic::new(false),
+            suspended: Atomic::new(false),
         }? Error);
 
         // SAFETY: The store is all that the chip borrows, see above.
@@ -416,22 +419,21 @@ impl<'a, C: Chip> Domain<'a, C> {
         let inner = self.inner();
 
         inner.store.lock();
-        let cleaned = self.clean_asleep();
-        // SAFETY: Locked above.
-        unsafe { inner.store.sync_unlock() };
-        cleaned?;
-
-        for index in self.slots() {
-            if inner.state(index).ok_or(EIO)?.pending {
+        let cleaned = self.clean_asleep(|index, state| {
+            if state.pending {
                 self.retire(index);
                 inner.slots.retire(index)?;
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        // SAFETY: Locked above.
+        unsafe { inner.store.sync_unlock() };
+        cleaned
     }
 
-    /// Makes all slots masked and clean, whatever the core has them to be.
-    fn clean_asleep(self) -> Result {
+    /// Makes all slots masked and clean, whatever the core has them to be, and has `check` see what
+    /// they say then.
+    fn clean_asleep(self, mut check: impl FnMut(u16, State) -> Result) -> Result {
         let inner = self.inner();
 
         for index in self.slots() {
@@ -444,10 +446,11 @@ impl<'a, C: Chip> Domain<'a, C> {
         inner.store.check()?;
 
         for index in self.slots() {
-            let slot = inner.store.slot(index).ok_or(EIO)?;
-            if !C::state(slot).ok_or(EIO)?.masked {
+            let state = inner.store.slot(index).and_then(C::state).ok_or(EIO)?;
+            if !state.masked {
                 return Err(EIO);
             }
+            check(index, state)?;
         }
         Ok(())
     }
@@ -492,6 +495,7 @@ impl<'a, C: Chip> Domain<'a, C> {
         let inner = self.inner();
         let irqs = self.0.lock_all();
 
+        inner.suspended.store(true, Relaxed);
         inner.store.lock();
         inner.store.suspend();
         irqs.for_each(|irq| {
@@ -509,7 +513,7 @@ impl<'a, C: Chip> Domain<'a, C> {
     }
 
     /// Uses the device again after [`Self::suspend`]: all slots become what the core has them to
-    /// be, and what was pending is delivered. Sleeps.
+    /// be, and what was pending is delivered. Does nothing if that is over already. Sleeps.
     ///
     /// # Errors
     ///
@@ -518,12 +522,19 @@ impl<'a, C: Chip> Domain<'a, C> {
     pub fn resume(self) -> Result {
         let inner = self.inner();
         let irqs = self.0.lock_all();
+        if !inner.suspended.load(Relaxed) {
+            return Ok(());
+        }
 
         inner.store.lock();
-        let enabled = inner.store.enable().and_then(|()| self.clean_asleep());
+        let enabled = inner
+            .store
+            .enable()
+            .and_then(|()| self.clean_asleep(|_, _| Ok(())));
         if enabled.is_ok() {
             inner.store.resume();
             inner.undrained.store(false, Relaxed);
+            inner.suspended.store(false, Relaxed);
             irqs.for_each(|irq| {
                 let state = irq.lock();
                 let pasid = Cookie(irq.cookie).pasid();

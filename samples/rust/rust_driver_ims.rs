@@ -288,6 +288,13 @@ impl pci::Driver for SampleDriver<'static> {
     ) -> Result {
         this.0.with(|state| state.domain.resume())
     }
+
+    fn resume<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        this: Pin<&SampleDriver<'bound>>,
+    ) -> Result {
+        Self::resume_early(pdev, this)
+    }
 }
 
 kernel::module_pci_driver! {

@@ -174,6 +174,8 @@ pub(crate) struct Device<'a> {
     recovery: Mutex<()>,
     #[pin]
     gate: Gate,
+    /// [`Self::resume_early`] is due.
+    asleep: Atomic<bool>,
     /// Failures at run time.
     pub(crate) failures: Atomic<u64>,
     /// Resets because the device was broken.
@@ -362,6 +364,7 @@ impl<'a> Device<'a> {
             command <- new_mutex!(()),
             recovery <- new_mutex!(()),
             gate <- Gate::new(),
+            asleep: Atomic::new(false),
             failures: Atomic::new(0),
             recoveries: Atomic::new(0),
         }? Error);
@@ -476,11 +479,13 @@ impl<'a> Device<'a> {
     /// Stops using the device, which is about to be reset or put to sleep.
     pub(crate) fn suspend(&self) {
         self.gate.close();
+        self.asleep.store(true, Relaxed);
         self.domain.suspend();
     }
 
     /// Restores the message store, and has the device do nothing.
     pub(crate) fn resume_early(&self) -> Result {
+        self.asleep.store(false, Relaxed);
         let restored = reset(self.regs, self.timeout)
             .map_err(|why| why.report(self.dev))
             .and_then(|()| self.domain.resume());
@@ -496,6 +501,10 @@ impl<'a> Device<'a> {
 
     /// Uses the device again, as `configure` has it.
     pub(crate) fn resume(&self, configure: impl FnOnce() -> Result) -> Result {
+        if self.asleep.load(Relaxed) {
+            // What it fails with shows below.
+            let _ = self.resume_early();
+        }
         let configured = match self.health() {
             health::GONE => Err(EIO),
             _ => configure().inspect_err(|_| self.broke()),

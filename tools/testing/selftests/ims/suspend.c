@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suspend with live interrupts, as deep as the machine and pm_test allow.
+ * Suspend with live interrupts, as deep as pm_test goes: nothing wakes a guest.
  */
 #include "kept.h"
 
 #define POWER "/sys/power/"
 #define TEST_DELAY "/sys/module/suspend/parameters/pm_test_delay"
-#define ALARM "/sys/class/rtc/rtc0/wakealarm"
 
 FIXTURE(suspend) {
 	FIXTURE_DATA(kept) kept;
@@ -15,13 +14,7 @@ FIXTURE(suspend) {
 /* Suspends, as far as the level goes, and resumes. */
 static int sleep_and_wake(const char *state, const char *level)
 {
-	int err = write_text(POWER "pm_test", level);
-
-	if (!err && !strcmp(level, "none")) {
-		write_text(ALARM, "0");
-		err = write_text(ALARM, "+2");
-	}
-	return err ?: write_text(POWER "state", state);
+	return write_text(POWER "pm_test", level) ?: write_text(POWER "state", state);
 }
 
 static bool has_word(const char *path, const char *word)
@@ -39,7 +32,6 @@ FIXTURE_VARIANT(suspend) {
 
 FIXTURE_VARIANT_ADD(suspend, s2idle_devices) { "freeze", "devices", false };
 FIXTURE_VARIANT_ADD(suspend, s2idle_platform) { "freeze", "platform", false };
-FIXTURE_VARIANT_ADD(suspend, s2idle) { "freeze", "none", false };
 FIXTURE_VARIANT_ADD(suspend, s3_core) { "mem", "core", true };
 
 static const char *missing_for(const char *state, const char *level)
@@ -48,8 +40,6 @@ static const char *missing_for(const char *state, const char *level)
 		return state;
 	if (!has_word(POWER "pm_test", level))
 		return "CONFIG_PM_DEBUG";
-	if (!strcmp(level, "none") && !exists(ALARM))
-		return "clock that wakes";
 	return NULL;
 }
 
