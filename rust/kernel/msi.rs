@@ -62,8 +62,14 @@ use core::{
 };
 
 mod affinity;
+mod contain;
 
 pub use self::affinity::Affinity;
+
+use self::contain::{
+    Line,
+    Mask, //
+};
 
 /// The domain id that all domains of this module use: MSI or MSI-X owns the default one.
 const DOMAIN_ID: c_uint = bindings::msi_domain_ids_MSI_SECONDARY_DOMAIN;
@@ -1122,56 +1128,8 @@ impl Drop for Vectors<'_> {
 struct Contained<H> {
     #[pin]
     handler: H,
-    virq: u32,
-    /// How often it may come in a second; 0 for any.
-    limit: u32,
-    /// When the second began, in jiffies, and how often it has come since. Only the handler, which
-    /// does not run twice at a time, uses these.
-    second: Atomic<usize>,
-    count: Atomic<u32>,
-    /// By a call or by the handler. The core has the interrupt disabled once then.
-    masked: Atomic<bool>,
-    reported: Atomic<bool>,
-}
-
-impl<H: irq::Handler> Contained<H> {
-    /// Returns whether the interrupt has just exceeded its limit.
-    #[inline]
-    fn exceeds(&self) -> bool {
-        if self.limit == 0 {
-            return false;
-        }
-        // SAFETY: The core counts while this is read; any value serves.
-        let now = unsafe { core::ptr::addr_of!(bindings::jiffies).read_volatile() };
-        let count = match now.wrapping_sub(self.second.load(Relaxed)) < bindings::HZ as usize {
-            true => self.count.load(Relaxed) + 1,
-            false => {
-                self.second.store(now, Relaxed);
-                1
-            }
-        };
-
-        // Begins again, so that whoever unmasks it has a full second.
-        let exceeds = count > self.limit;
-        self.count.store(if exceeds { 0 } else { count }, Relaxed);
-        exceeds
-    }
-
-    #[cold]
-    fn contain(&self) {
-        if self.masked.xchg(true, Relaxed) {
-            return;
-        }
-        // SAFETY: The interrupt has a handler: this one.
-        unsafe { bindings::disable_irq_nosync(self.virq) };
-        if !self.reported.xchg(true, Relaxed) {
-            pr_warn!(
-                "interrupt {} came more than {} times in a second: masked\n",
-                self.virq,
-                self.limit
-            );
-        }
-    }
+    line: Virq,
+    mask: Mask,
 }
 
 impl<H: irq::Handler> irq::Handler for Contained<H> {
@@ -1179,10 +1137,50 @@ impl<H: irq::Handler> irq::Handler for Contained<H> {
     fn handle(&self) -> IrqReturn {
         let handled = self.handler.handle();
 
-        if self.exceeds() {
-            self.contain();
+        if let Some(limit) = self.mask.handled(&self.line) {
+            pr_warn!(
+                "interrupt {} came more than {limit} times in a second: masked\n",
+                self.line.0
+            );
         }
         handled
+    }
+}
+
+/// The Linux interrupt number of an interrupt that has a handler.
+struct Virq(u32);
+
+impl Line for Virq {
+    const SECOND: usize = bindings::HZ as usize;
+
+    #[inline]
+    fn now(&self) -> usize {
+        // SAFETY: The core counts while this is read; any value serves.
+        unsafe { core::ptr::addr_of!(bindings::jiffies).read_volatile() }
+    }
+
+    #[inline]
+    fn disable_nosync(&self) {
+        // SAFETY: The interrupt has a handler.
+        unsafe { bindings::disable_irq_nosync(self.0) };
+    }
+
+    #[inline]
+    fn disable(&self) {
+        // SAFETY: The interrupt has a handler, and who masks it may sleep.
+        unsafe { bindings::disable_irq(self.0) };
+    }
+
+    #[inline]
+    fn synchronize(&self) {
+        // SAFETY: Who masks or unmasks an interrupt may sleep.
+        unsafe { bindings::synchronize_irq(self.0) };
+    }
+
+    #[inline]
+    fn enable(&self) {
+        // SAFETY: The interrupt has a handler, and `Mask` has disabled it before.
+        unsafe { bindings::enable_irq(self.0) };
     }
 }
 
@@ -1205,15 +1203,11 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
         handler: impl PinInit<H, Error> + 'a,
     ) -> Result<Self> {
         let text: *const CStr = &*name;
-        let virq = request.irq();
+        let line = Virq(request.irq());
         let contained = try_pin_init!(Contained {
             handler <- handler,
-            virq,
-            limit: limit.map_or(0, NonZero::get),
-            second: Atomic::new(0),
-            count: Atomic::new(0),
-            masked: Atomic::new(false),
-            reported: Atomic::new(false),
+            line,
+            mask: Mask::new(limit.map_or(0, NonZero::get)),
         }? Error);
 
         // If the result is leaked, so is its memory: the name and the handler, which owns what it
@@ -1245,17 +1239,7 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
     /// Returns whether it was unmasked.
     pub fn mask(&mut self) -> bool {
         let contained = self.contained();
-        let was_masked = contained.masked.xchg(true, Relaxed);
-
-        // SAFETY: The interrupt has a handler.
-        unsafe {
-            if was_masked {
-                bindings::synchronize_irq(contained.virq);
-            } else {
-                bindings::disable_irq(contained.virq);
-            }
-        }
-        !was_masked
+        contained.mask.mask(&contained.line)
     }
 
     /// Unmasks the interrupt, whether [`Self::mask`] or its limit masked it. Sleeps.
@@ -1263,18 +1247,7 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
     /// Returns whether it was masked.
     pub fn unmask(&mut self) -> bool {
         let contained = self.contained();
-
-        if !contained.masked.load(Relaxed) {
-            return false;
-        }
-        // SAFETY: The interrupt has a handler. Who set `masked` has disabled it, or is a handler
-        // that runs and is about to.
-        unsafe {
-            bindings::synchronize_irq(contained.virq);
-            contained.masked.store(false, Relaxed);
-            bindings::enable_irq(contained.virq);
-        }
-        true
+        contained.mask.unmask(&contained.line)
     }
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The device models' crate: build it, test it, lint it, all in the cache."""
+"""The crates of the host, the device models' and the model checks': build, test, lint, in the cache."""
 
 import os
 
@@ -7,6 +7,12 @@ from . import lock, machine, paths, sync
 
 MODEL = paths.BENCH / "model"
 SOURCE = paths.CACHE / "model"
+
+# Model checks of a file of the kernel's, which lies beside as it does in a clone.
+LOOM = paths.BENCH / "loom"
+CHECKED = paths.REPO / "rust/kernel/msi/contain.rs"
+LOOM_TOP = paths.CACHE / "loom"
+LOOM_SOURCE = LOOM_TOP / LOOM.relative_to(paths.REPO)
 
 
 def locked():
@@ -16,6 +22,8 @@ def locked():
 def lay():
     """At one path for all clones, with time stamps that tell cargo what changed."""
     sync.mirror(MODEL, SOURCE, sync.walk(MODEL))
+    names = [*(LOOM / name for name in sync.walk(LOOM)), CHECKED]
+    sync.mirror(paths.REPO, LOOM_TOP, [name.relative_to(paths.REPO) for name in names])
 
 
 def environment():
@@ -28,10 +36,10 @@ def environment():
     return {**os.environ, **env}
 
 
-def cargo(step, *words, what):
+def cargo(step, *words, what, cwd=SOURCE):
     command = ["cargo", *words]
     return step.run(
-        command, cwd=SOURCE, env=environment(), count=r"^ *Compiling", unit="crates", what=what
+        command, cwd=cwd, env=environment(), count=r"^ *Compiling", unit="crates", what=what
     )[0]
 
 
@@ -39,6 +47,8 @@ def build(step):
     with locked():
         lay()
         cargo(step, "build", "--release", "--locked", what="building the device models")
+        # The checks run without the network.
+        cargo(step, "fetch", "--locked", what="fetching what the model checks need", cwd=LOOM_SOURCE)
         for device in machine.DEVICES:
             program = machine.program(device)
             sync.copy(paths.CACHE / "target/release" / program.name, program)

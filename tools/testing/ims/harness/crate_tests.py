@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The device models' own tests: cargo test, one result a test."""
+"""The device models' own tests, and the model checks: cargo test, one result a test."""
 
 import re
 import subprocess
@@ -14,24 +14,29 @@ STATE = {"ok": OK, "FAILED": FAIL, "ignored": SKIP}
 def run():
     with crate.locked():
         crate.lay()
-        with subprocess.Popen(
-            ["cargo", "test", "--locked", "--no-fail-fast"],
-            cwd=crate.SOURCE,
-            env=crate.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process:
-            lines, bad = [], 0
-            for line in process.stdout:
-                lines.append(line.rstrip())
-                found = LINE.match(line)
-                if found:
-                    result = Result(found[1], STATE[found[2]])
-                    bad += result.status == FAIL
-                    yield result
+        yield from tests(crate.SOURCE)
+        yield from tests(crate.LOOM_SOURCE)
+
+
+def tests(source):
+    with subprocess.Popen(
+        ["cargo", "test", "--locked", "--no-fail-fast"],
+        cwd=source,
+        env=crate.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        lines, bad = [], 0
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            found = LINE.match(line)
+            if found:
+                result = Result(found[1], STATE[found[2]])
+                bad += result.status == FAIL
+                yield result
     # A test binary that does not build, or dies, has no FAILED line of its own.
     if process.returncode and not bad:
         yield failed("cargo test", *lines[-30:])

@@ -37,6 +37,10 @@ def call(name, command, env=None, **options):
     return Result(name)
 
 
+def is_of_host(path):
+    return crate.MODEL in path.parents or crate.LOOM in path.parents
+
+
 def is_shell(path):
     if path.suffix == ".sh":
         return True
@@ -52,11 +56,11 @@ def shellcheck():
 
 def rustfmt(source):
     files = [path for path in repo_files() if path.suffix == ".rs"]
-    of_crate = [path for path in files if crate.MODEL in path.parents]
-    of_kernel = [path for path in files if path not in of_crate]
+    of_host = [path for path in files if is_of_host(path)]
+    of_kernel = [path for path in files if path not in of_host]
     # Settings must be named: rustfmt looks for them beside a file, and the kernel's are elsewhere.
     yield rustfmt_all("rustfmt, kernel code", of_kernel, source / ".rustfmt.toml")
-    yield rustfmt_all("rustfmt, device models", of_crate, crate.MODEL / "Cargo.toml")
+    yield rustfmt_all("rustfmt, device models and model checks", of_host, crate.MODEL / "Cargo.toml")
 
 
 def rustfmt_all(name, files, settings):
@@ -81,7 +85,7 @@ def checkpatch(source):
         if path.suffix == ".patch":
             yield call(name, [tool, "--root", source, *CHECKPATCH, path], cwd=source)
         elif path.suffix in (".c", ".h", ".rs", ".rst", ".S") or path.name in ("Kconfig", "Makefile", "Kbuild"):
-            if crate.MODEL not in path.parents:
+            if not is_of_host(path):
                 yield call(name, [tool, "--root", source, *CHECKPATCH, "-f", path], cwd=source)
 
 
@@ -117,11 +121,11 @@ def kernel_warnings():
 
 
 def clippy():
-    name = "clippy, device models"
     with crate.locked():
         crate.lay()
         command = ["cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"]
-        return call(name, command, cwd=crate.SOURCE, env=crate.environment())
+        for name, source in (("device models", crate.SOURCE), ("model checks", crate.LOOM_SOURCE)):
+            yield call(f"clippy, {name}", command, cwd=source, env=crate.environment())
 
 
 def run():
@@ -136,4 +140,4 @@ def run():
     yield readme_example()
     yield no_unsafe()
     yield kernel_warnings()
-    yield clippy()
+    yield from clippy()

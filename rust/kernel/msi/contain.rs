@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whether an interrupt with a handler is masked: by a call, or because it came too often.
+//!
+//! A call and the handler may be at it at the same time, without a lock. So this file depends on
+//! nothing but atomics, and tools/testing/ims/loom checks all of its interleavings on the host.
+
+use crate::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+
+/// An interrupt that has a handler, as the core has it: it counts how often it is disabled, under a
+/// lock, and the handler only runs while that is zero.
+pub(super) trait Line {
+    /// A second, in units of [`Self::now`].
+    const SECOND: usize;
+
+    /// Returns the time.
+    fn now(&self) -> usize;
+
+    /// Disables the interrupt once more.
+    fn disable_nosync(&self);
+
+    /// As [`Self::disable_nosync`] and then [`Self::synchronize`]. Sleeps.
+    fn disable(&self);
+
+    /// Returns when the handler is not running, once. Sleeps.
+    fn synchronize(&self);
+
+    /// Disables the interrupt once less.
+    fn enable(&self);
+}
+
+/// Who has masked an interrupt, and whether it comes too often.
+pub(super) struct Mask {
+    /// How often it may come in a second; 0 for any.
+    limit: u32,
+    /// When the second began, and how often it has come since. Only the handler, which does not run
+    /// twice at a time, uses these.
+    second: Atomic<usize>,
+    count: Atomic<u32>,
+    /// By a call or by the handler. The core has the interrupt disabled once then.
+    masked: Atomic<bool>,
+    reported: Atomic<bool>,
+}
+
+impl Mask {
+    #[inline]
+    pub(super) fn new(limit: u32) -> Self {
+        Self {
+            limit,
+            second: Atomic::new(0),
+            count: Atomic::new(0),
+            masked: Atomic::new(false),
+            reported: Atomic::new(false),
+        }
+    }
+
+    /// The handler of `line` has just run: masks it if it comes too often. The first time, returns
+    /// the limit that it exceeded. For the handler itself to call.
+    #[inline]
+    pub(super) fn handled(&self, line: &impl Line) -> Option<u32> {
+        (self.exceeds(line) && self.contain(line)).then_some(self.limit)
+    }
+
+    /// Returns whether the interrupt has just exceeded its limit.
+    #[inline]
+    fn exceeds<L: Line>(&self, line: &L) -> bool {
+        if self.limit == 0 {
+            return false;
+        }
+        let now = line.now();
+        let count = match now.wrapping_sub(self.second.load(Relaxed)) < L::SECOND {
+            true => self.count.load(Relaxed) + 1,
+            false => {
+                self.second.store(now, Relaxed);
+                1
+            }
+        };
+
+        // Begins again, so that whoever unmasks it has a full second.
+        let exceeds = count > self.limit;
+        self.count.store(if exceeds { 0 } else { count }, Relaxed);
+        exceeds
+    }
+
+    /// Returns whether that is the first time.
+    #[cold]
+    fn contain(&self, line: &impl Line) -> bool {
+        if self.masked.xchg(true, Relaxed) {
+            return false;
+        }
+        line.disable_nosync();
+        !self.reported.xchg(true, Relaxed)
+    }
+
+    /// Masks `line`: its handler does not run when this returns, and will not before
+    /// [`Self::unmask`]. Returns whether it was unmasked. Not for two tasks at a time. Sleeps.
+    #[inline]
+    pub(super) fn mask(&self, line: &impl Line) -> bool {
+        let was_masked = self.masked.xchg(true, Relaxed);
+
+        if was_masked {
+            line.synchronize();
+        } else {
+            line.disable();
+        }
+        !was_masked
+    }
+
+    /// Unmasks `line`, whoever masked it, and returns whether it was masked. Not for two tasks at a
+    /// time. Sleeps.
+    #[inline]
+    pub(super) fn unmask(&self, line: &impl Line) -> bool {
+        if !self.masked.load(Relaxed) {
+            return false;
+        }
+        // Who set `masked` has disabled the interrupt, or is a handler that runs and is about to.
+        line.synchronize();
+        self.masked.store(false, Relaxed);
+        line.enable();
+        true
+    }
+}
