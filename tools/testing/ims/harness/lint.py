@@ -111,6 +111,46 @@ def no_unsafe():
     return failed(name, *found) if found or not files else Result(name)
 
 
+FUNCTION = re.compile(r"( {4})?(?:pub\S* )?(?:const )?(?:unsafe )?(?:extern \S+ )?fn (\w+)")
+OWNER = re.compile(r"(?:pub\S* )?(?:unsafe )?(impl|trait)\b(.*)")
+ANGLES = re.compile(r"<[^<>]*>")
+
+
+def unsafe_items(path):
+    """What of a file has unsafe code: functions, methods, impls and traits. rustfmt has laid it out."""
+    owner = item = None
+    for line in path.read_text().splitlines():
+        code = line.partition("//")[0]
+        if found := OWNER.match(code):
+            # `impl<T> Trait for Type<T>`
+            head = found[2]
+            while ANGLES.search(head):
+                head = ANGLES.sub("", head)
+            words = re.findall(r"(?:\w|::)+", head.partition("where")[0])
+            words = words[:3] if "for" in words[1:2] else words[:1]
+            owner = words[-1]
+            item = " ".join([found[1], *words])
+        elif (found := FUNCTION.match(code)) and (owner or not found[1]):
+            # Functions inside of functions are part of them.
+            owner = found[1] and owner
+            item = f"{owner}::{found[2]}" if owner else found[2]
+        if re.search(r"\bunsafe\b", code):
+            yield item
+
+
+def audited():
+    """The audit page has all unsafe code, and no other."""
+    name = "the audit page names all unsafe code"
+    top = paths.REPO / "rust/kernel"
+    page = paths.REPO / "Documentation/core-api/irq/message-store-audit.rst"
+    named = set(re.findall(r"``([\w/]+\.rs: [^`]+)``", page.read_text()))
+    files = [path for path in sync.walk(top) if path.suffix == ".rs"]
+    unsafe = {f"{path}: {item}" for path in files for item in unsafe_items(top / path)}
+    missing = [f"not in the page: {item}" for item in sorted(unsafe - named)]
+    gone = [f"not in the code: {item}" for item in sorted(named - unsafe)]
+    return failed(name, *missing, *gone) if missing or gone or not unsafe else Result(name)
+
+
 def kernel_warnings():
     """rustc's, clippy's and clang's, from the builds that compiled what now stands in out/."""
     name = "kernel build without warnings in our files"
@@ -139,5 +179,6 @@ def run():
         yield Result(f"checkpatch --strict, {len(results)} files and patches")
     yield readme_example()
     yield no_unsafe()
+    yield audited()
     yield kernel_warnings()
     yield from clippy()
