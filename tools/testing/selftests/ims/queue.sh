@@ -234,6 +234,18 @@ unmasked_replays_once()
 		ring 0
 }
 
+# What the device forgets, the kernel has: masks, messages, and what is pending.
+reset_is_survived()
+{
+	irq=$(virq 0)
+	do_queue mask 0 && do_queue ring 0 && state_is 0 masked,pending || return 1
+	total "$irq"
+	came=$sum
+	echo 1 > "$dev/reset" && state_is 0 masked && state_is 1 unmasked &&
+		arrived "$irq" "$came" && do_queue unmask 0 && arrive "$irq" $((came + 1)) &&
+		rings_are_counted
+}
+
 # A queue that is masked does not concern the others.
 others_go_on()
 {
@@ -416,7 +428,7 @@ count=$(reg $queues)
 [ "$count" -le $most_queues ] || count=$most_queues
 all=$(seq 0 $((count - 1)))
 
-ktap_set_plan 21
+ktap_set_plan 22
 if [ -d $irq_debugfs/domains ]; then
 	check "one domain, stacked on interrupt remapping, on the vectors" chain_is_stacked
 else
@@ -429,6 +441,7 @@ check "binding makes no more UPDATEs than it has to" binds_with_few_updates
 check "every queue: $rings rung are $rings sent and counted" rings_are_counted
 check "masked: nothing arrives, three are latched" masked_latches
 check "unmasked: one arrives, once" unmasked_replays_once
+check "a reset loses nothing" reset_is_survived
 check "other queues go on meanwhile" others_go_on
 check "mask and unmask alone deliver nothing" mask_alone_delivers_nothing
 check "mask and unmask cost one UPDATE each" each_costs_one_update
