@@ -84,13 +84,14 @@ impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
 }
 
 impl<'b> Holder<'_, 'b> {
-    /// Resets the function, for a device that does not work as it is found. Sleeps.
+    /// Resets the function, for a device that does not work as it is found: to be called before
+    /// anything is built that the device would forget. Sleeps.
     ///
     /// # Errors
     ///
     /// [`ENOTTY`] if it cannot be reset, or what that fails with.
     pub fn reset_function(&self) -> Result {
-        // SAFETY: The device is in probe. No function of its is in use before this has a result.
+        // SAFETY: The device is in probe, and so locked.
         unsafe { self.dev.reset_locked() }
     }
 

@@ -129,11 +129,11 @@ impl Device<device::Bound> {
     ///
     /// # Safety
     ///
-    /// Only in probe, when the driver has not touched the configuration yet.
+    /// The device must be locked, as it is in probe.
     pub(crate) unsafe fn reset_locked(&self) -> Result {
         let pdev = self.as_raw();
 
-        // SAFETY: It is a valid PCI device, and locked in probe.
+        // SAFETY: It is a valid PCI device, and locked per the safety requirements.
         unsafe {
             crate::error::to_result(bindings::pci_save_state(pdev))?;
             let reset = crate::error::to_result(bindings::__pci_reset_function_locked(pdev));
