@@ -633,6 +633,14 @@ impl<'a> Device<'a> {
         handle.epoch == self.events.epoch.load(Acquire)
     }
 
+    /// The device goes. Should it be asleep, nobody is to wait for it.
+    pub(crate) fn unbind(&self) {
+        if self.asleep.load(Relaxed) {
+            self.events.health.store(health::GONE, Relaxed);
+        }
+        self.gate.open();
+    }
+
     /// Has the device do nothing any more. It does not write to memory from here on.
     pub(crate) fn quiesce(&self) -> Result<(), Why> {
         let done = match self.health() {

@@ -249,6 +249,10 @@ impl pci::Driver for Driver<'static> {
         HeldState::probe(pdev, |holder| State::new(holder, parameters), publish).map(Driver)
     }
 
+    fn unbind<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) {
+        this.0.with(|state| state.device.unbind());
+    }
+
     const HAS_SUSPEND: bool = true;
 
     fn suspend<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) {
