@@ -149,15 +149,14 @@ pub use self::{
 pub type Pasid = Bounded<u32, 20>;
 
 /// What the MSI descriptor of an interrupt keeps: the PASID in bits 19:0, whether there is one in
-/// bit 32, the owner in bits 63:48. Of a slot that was pending when the device was suspended, bit
-/// 33 is set until that is delivered, and bit 34 when the core has it for delivery.
+/// bit 32, the owner in bits 63:48. Bit 33: the slot was pending when the device was suspended, and
+/// that is to be delivered when it is unmasked.
 #[derive(Clone, Copy)]
 struct Cookie(u64);
 
 impl Cookie {
     const HAS_PASID: u64 = 1 << 32;
     const PENDING: u64 = 1 << 33;
-    const INJECTED: u64 = 1 << 34;
     const OWNER_SHIFT: u32 = 48;
 
     #[inline]
@@ -171,8 +170,9 @@ impl Cookie {
         (self.0 >> Self::OWNER_SHIFT) as u16
     }
 
-    fn is_to_be_injected(self) -> bool {
-        self.0 & (Self::PENDING | Self::INJECTED) == Self::PENDING
+    #[inline(always)]
+    fn is_pending(self) -> bool {
+        self.0 & Self::PENDING != 0
     }
 
     #[inline(always)]
@@ -332,8 +332,15 @@ impl<C: Chip> msi::Chip for Inner<C> {
 
     #[inline(always)]
     fn unmask(&self, irq: &IrqData) {
-        let pasid = Cookie(irq.cookie()).pasid();
-        self.change(irq.hwirq(), |slot| C::unmask(slot, pasid));
+        let cookie = Cookie(irq.cookie());
+
+        self.change(irq.hwirq(), |slot| {
+            C::unmask(slot, cookie.pasid());
+            if cookie.is_pending() {
+                irq.set_cookie(cookie.0 & !Cookie::PENDING);
+                irq.retrigger();
+            }
+        });
     }
 
     #[inline(always)]
@@ -513,7 +520,8 @@ impl<'a, C: Chip> Domain<'a, C> {
     }
 
     /// Uses the device again after [`Self::suspend`]: all slots become what the core has them to
-    /// be, and what was pending is delivered. Does nothing if that is over already. Sleeps.
+    /// be, and what was pending is delivered. To be called again when interrupts arrive, if they
+    /// do not yet: a slow store is told of them then. Sleeps.
     ///
     /// # Errors
     ///
@@ -522,11 +530,13 @@ impl<'a, C: Chip> Domain<'a, C> {
     pub fn resume(self) -> Result {
         let inner = self.inner();
         let irqs = self.0.lock_all();
-        if !inner.suspended.load(Relaxed) {
-            return Ok(());
-        }
-
         inner.store.lock();
+        if !inner.suspended.load(Relaxed) {
+            // What the core has unmasked since without the lock, the device is told now.
+            // SAFETY: Locked above.
+            unsafe { inner.store.sync_unlock() };
+            return inner.store.check();
+        }
         let enabled = inner
             .store
             .enable()
@@ -536,30 +546,29 @@ impl<'a, C: Chip> Domain<'a, C> {
             inner.undrained.store(false, Relaxed);
             inner.suspended.store(false, Relaxed);
             irqs.for_each(|irq| {
-                let state = irq.lock();
-                let pasid = Cookie(irq.cookie).pasid();
+                let locked = irq.lock();
 
                 inner.change(irq.hwirq, |slot| {
-                    if state.is_activated() {
-                        C::write_message(slot, state.message());
+                    if C::state(slot).is_some_and(|state| state.pending) {
+                        // The device has kept it.
+                        irq.set_cookie(irq.cookie & !Cookie::PENDING);
                     }
-                    if state.is_enabled() {
-                        C::unmask(slot, pasid);
-                    } else {
-                        C::mask(slot, pasid);
+                    if locked.is_activated() {
+                        C::write_message(slot, locked.message());
+                    }
+                    if !locked.is_enabled() {
+                        C::mask(slot, Cookie(irq.cookie).pasid());
                     }
                 });
+                if locked.is_enabled() {
+                    msi::Chip::unmask(inner, locked.data());
+                }
             });
         }
         // SAFETY: Locked above.
         unsafe { inner.store.sync_unlock() };
         enabled?;
 
-        irqs.for_each(|irq| {
-            if Cookie(irq.cookie).is_to_be_injected() && irq.inject().is_ok() {
-                irq.set_cookie(irq.cookie | Cookie::INJECTED);
-            }
-        });
         inner.store.check()
     }
 
@@ -867,8 +876,7 @@ impl<C: Chip> Interrupt<'_, C> {
         let state = self.claim.domain.inner().state(self.claim.index)?;
 
         Some(State {
-            // What the core has is delivered once it is unmasked.
-            pending: state.pending || (state.masked && self.irq.cookie() & Cookie::PENDING != 0),
+            pending: state.pending || Cookie(self.irq.cookie()).is_pending(),
             ..state
         })
     }
@@ -887,22 +895,6 @@ unsafe impl<'a, C: Chip> msi::Source<'a> for Interrupt<'a, C> {
 
     fn check(&self) -> Result {
         self.claim.domain.inner().store.check()
-    }
-
-    fn requested(&self) {
-        if Cookie(self.irq.cookie()).is_to_be_injected() {
-            // It is requested, so that there is a vector.
-            let _ = self.irq.inject();
-        }
-        self.delivered();
-    }
-
-    fn delivered(&self) {
-        let kept = Cookie::PENDING | Cookie::INJECTED;
-
-        if self.irq.cookie() & kept != 0 {
-            self.irq.set_cookie(self.irq.cookie() & !kept);
-        }
     }
 }
 

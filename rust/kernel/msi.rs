@@ -143,6 +143,21 @@ impl IrqData {
         // SAFETY: There is a descriptor per the type invariant.
         unsafe { cookie(self.desc()) }
     }
+
+    /// Changes the cookie. Callbacks of one interrupt do not do so at the same time.
+    pub(crate) fn set_cookie(&self, cookie: u64) {
+        // SAFETY: There is a descriptor per the type invariant.
+        unsafe { set_cookie(self.desc(), cookie) };
+    }
+
+    /// Has the interrupt delivered as if the device had sent its message. It has a vector: only for
+    /// unmasking it.
+    #[inline(never)]
+    pub(crate) fn retrigger(&self) {
+        // SAFETY: Valid per the type invariant, and locked in callbacks. It is an edge: should it
+        // not get there, there is nothing else to try.
+        unsafe { bindings::irq_chip_retrigger_hierarchy(self.0.get()) };
+    }
 }
 
 /// # Safety
@@ -349,7 +364,6 @@ impl<T: Chip> Domain<T> {
             },
             irq_write_msi_msg: Some(Self::irq_write_msi_msg),
             irq_get_irqchip_state: Some(Self::irq_get_irqchip_state),
-            irq_set_irqchip_state: Some(irq_set_irqchip_state),
             // `irq_set_affinity` stays empty: the core fills it.
             flags: bindings::IRQCHIP_ONESHOT_SAFE as c_ulong,
             ..pin_init::zeroed()
@@ -479,29 +493,6 @@ impl<T: Chip> Domain<T> {
 /// Safe to call.
 unsafe extern "C" fn nothing(_data: *mut bindings::irq_data) {}
 
-/// Has the interrupt delivered as if the device had sent its message.
-///
-/// # Safety
-///
-/// Only for the core to call.
-unsafe extern "C" fn irq_set_irqchip_state(
-    data: *mut bindings::irq_data,
-    which: bindings::irqchip_irq_state,
-    state: bool,
-) -> c_int {
-    if which != bindings::irqchip_irq_state_IRQCHIP_STATE_PENDING || !state {
-        return EINVAL.to_errno();
-    }
-    // SAFETY: The core passes a valid interrupt and holds its lock. One that is not activated has
-    // no vector to send.
-    match unsafe {
-        bindings::irqd_is_activated(data) && bindings::irq_chip_retrigger_hierarchy(data) != 0
-    } {
-        true => 0,
-        false => EINVAL.to_errno(),
-    }
-}
-
 /// # Safety
 ///
 /// Only for the core to call.
@@ -589,19 +580,6 @@ impl Allocated {
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked::new(self.virq)
     }
-
-    /// As [`Interrupt::inject`].
-    pub(crate) fn inject(&self) -> Result {
-        inject(self.virq)
-    }
-}
-
-#[inline(never)]
-fn inject(virq: u32) -> Result {
-    let pending = bindings::irqchip_irq_state_IRQCHIP_STATE_PENDING;
-
-    // SAFETY: Safe to call with any number.
-    to_result(unsafe { bindings::irq_set_irqchip_state(virq, pending, true) })
 }
 
 /// An interrupt none of whose callbacks runs. Interrupts are off.
@@ -645,6 +623,13 @@ impl Locked<'_> {
         // SAFETY: Valid per the type invariant. An allocated interrupt has a descriptor, whose
         // message is written with the interrupt locked.
         unsafe { (&(*(*(*self.desc).irq_data.common).msi_desc).msg).into() }
+    }
+
+    /// Returns the interrupt as its callbacks see it.
+    #[inline]
+    pub(crate) fn data(&self) -> &IrqData {
+        // SAFETY: Valid per the type invariant. An allocated interrupt has a descriptor.
+        unsafe { IrqData::from_raw(&mut (*self.desc).irq_data) }
     }
 
     /// Returns whether the device is to send the message.
@@ -925,22 +910,6 @@ impl<'a> Interrupt<'a> {
         // SAFETY: The interrupt is ours per the type invariant.
         unsafe { cookie(self.desc()) }
     }
-
-    /// Changes the cookie, which is read at any time.
-    pub(crate) fn set_cookie(&self, cookie: u64) {
-        // SAFETY: The interrupt is ours per the type invariant.
-        unsafe { set_cookie(self.desc(), cookie) };
-    }
-
-    /// Has the interrupt delivered as if the device had sent its message, if it is requested. If it
-    /// is masked that happens when it is unmasked. Sleeps.
-    ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if it is not requested.
-    pub(crate) fn inject(&self) -> Result {
-        inject(self.virq)
-    }
 }
 
 impl<'r> From<&'r Interrupt<'_>> for IrqRequest<'r> {
@@ -979,12 +948,6 @@ pub unsafe trait Source<'a>: AsRef<Interrupt<'a>> {
     fn check(&self) -> Result {
         Ok(())
     }
-
-    /// The interrupt has just been requested.
-    fn requested(&self) {}
-
-    /// What the core kept of the interrupt while it was masked has been delivered.
-    fn delivered(&self) {}
 }
 
 impl<'a> AsRef<Interrupt<'a>> for Interrupt<'a> {
@@ -1036,10 +999,7 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     // SAFETY: The interrupt is freed with its domain at the latest, when the device is unbound.
     let registered = unsafe { Registered::new(request, flags, name, limit, handler) };
     match registered.and_then(|handler| source.check().map(|()| handler)) {
-        Ok(handler) => {
-            source.requested();
-            Ok(Requested { handler, source })
-        }
+        Ok(handler) => Ok(Requested { handler, source }),
         Err(error) => Err((error, source)),
     }
 }
@@ -1271,9 +1231,7 @@ impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
     ///
     /// What telling the device of the change fails with, if it has to be told.
     pub fn mask(&mut self) -> Result {
-        if self.handler.mask() {
-            self.source.delivered();
-        }
+        self.handler.mask();
         self.source.check()
     }
 
@@ -1284,9 +1242,7 @@ impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
     ///
     /// What telling the device of the change fails with, if it has to be told.
     pub fn unmask(&mut self) -> Result {
-        if self.handler.unmask() {
-            self.source.delivered();
-        }
+        self.handler.unmask();
         self.source.check()
     }
 

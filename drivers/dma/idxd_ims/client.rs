@@ -224,7 +224,12 @@ impl<'a> Session<'a> {
         if work {
             device.recover()?;
         }
-        Ok(device.enter())
+        let pass = device.enter();
+        // It may have been reset meanwhile.
+        if work && device.is_gone() {
+            return Err(EIO);
+        }
+        Ok(pass)
     }
 
     /// Returns the entry of interrupt `id`.
@@ -394,5 +399,6 @@ impl Drop for Session<'_> {
                 .take()
                 .map(|interrupt| interrupt.unbind(self.wq, false));
         }
+        self.interrupts.clear();
     }
 }

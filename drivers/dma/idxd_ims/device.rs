@@ -101,6 +101,13 @@ pub(crate) struct Events {
     pub(crate) handles_revoked: Atomic<u64>,
 }
 
+impl Events {
+    fn broke(&self) {
+        // One that is gone stays so.
+        let _ = self.health.cmpxchg(health::GOOD, health::BROKEN, Relaxed);
+    }
+}
+
 /// The handler of MSI-X vector 0.
 pub(crate) struct EventHandler(Arc<Events>);
 
@@ -131,7 +138,7 @@ impl irq::Handler for EventHandler {
             }
         }
         if cause.halt() {
-            events.health.store(health::BROKEN, Relaxed);
+            events.broke();
             if events.halts.fetch_add(1, Relaxed) == 0 {
                 dev_err!(
                     events.dev,
@@ -433,7 +440,12 @@ impl<'a> Device<'a> {
 
     /// Notes that only a reset can help.
     pub(crate) fn broke(&self) {
-        self.events.health.store(health::BROKEN, Relaxed);
+        self.events.broke();
+    }
+
+    /// Returns whether a reset has not helped.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.health() == health::GONE
     }
 
     /// Keeps the device from being reset or put to sleep, or waits until it is over.
@@ -456,7 +468,14 @@ impl<'a> Device<'a> {
             _ => (),
         }
 
-        let status = self.regs.read(GENSTS);
+        let status = {
+            let _pass = self.enter();
+
+            if self.health() == health::GOOD {
+                return Ok(());
+            }
+            self.regs.read(GENSTS)
+        };
         let beyond = status.state().get() == STATE_HALTED && status.reset_type().get() > RESET_FLR;
         if !beyond {
             if self.recoveries.fetch_add(1, Relaxed) == 0 {
@@ -466,8 +485,8 @@ impl<'a> Device<'a> {
                 );
             }
             match self.dev.try_reset() {
+                _ if self.health() == health::GOOD => return Ok(()),
                 Err(EAGAIN) => return Err(EAGAIN),
-                Ok(()) if self.health() == health::GOOD => return Ok(()),
                 _ => (),
             }
         }
