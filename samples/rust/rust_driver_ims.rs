@@ -7,7 +7,10 @@
 
 use kernel::{
     debugfs::ScopedDir,
-    device::Core,
+    device::{
+        Bound,
+        Core, //
+    },
     fmt,
     held::{
         Held,
@@ -278,19 +281,19 @@ impl pci::Driver for SampleDriver<'static> {
 
     const HAS_SUSPEND: bool = true;
 
-    fn suspend<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&SampleDriver<'bound>>) {
+    fn suspend<'bound>(_pdev: &'bound pci::Device<Bound>, this: Pin<&SampleDriver<'bound>>) {
         this.0.with(|state| state.domain.suspend());
     }
 
     fn resume_early<'bound>(
-        _pdev: &'bound pci::Device<Core<'_>>,
+        _pdev: &'bound pci::Device<Bound>,
         this: Pin<&SampleDriver<'bound>>,
     ) -> Result {
         this.0.with(|state| state.domain.resume())
     }
 
     fn resume<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
+        pdev: &'bound pci::Device<Bound>,
         this: Pin<&SampleDriver<'bound>>,
     ) -> Result {
         Self::resume_early(pdev, this)

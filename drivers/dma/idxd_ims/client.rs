@@ -377,14 +377,16 @@ impl<'a> Session<'a> {
         };
         let (wq, interrupt) = (self.wq, self.interrupt(id)?);
 
-        loop {
+        let mut submit = || -> Result<_> {
             let handle = interrupt.handle(wq)?;
             let done = wq.queue.lock().run(wq.device, operation, handle.value);
+            Ok((done, handle))
+        };
 
+        match submit()? {
             // The device does not take a handle that it has just revoked.
-            if done != Err(EIO) || wq.device.is_valid(handle) {
-                return done;
-            }
+            (Err(EIO), handle) if !wq.device.is_valid(handle) => submit()?.0,
+            (done, _) => done,
         }
     }
 }

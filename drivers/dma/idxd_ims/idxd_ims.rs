@@ -9,7 +9,10 @@ use kernel::{
     auxiliary,
     bindings,
     debugfs::ScopedDir,
-    device::Core,
+    device::{
+        Bound,
+        Core, //
+    },
     driver,
     fmt,
     held::{
@@ -90,7 +93,7 @@ impl<'a> State<'a> {
         Ok(state.into())
     }
 
-    fn start(&mut self, dev: &kernel::device::Device<kernel::device::Bound>) -> Result {
+    fn start(&mut self, dev: &kernel::device::Device<Bound>) -> Result {
         let caps = &self.device.caps;
         let wqs = match self.parameters.wqs {
             0 => caps.wqs,
@@ -255,18 +258,18 @@ impl pci::Driver for Driver<'static> {
 
     const HAS_SUSPEND: bool = true;
 
-    fn suspend<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) {
+    fn suspend<'bound>(_pdev: &'bound pci::Device<Bound>, this: Pin<&Driver<'bound>>) {
         this.0.with(|state| state.device.suspend());
     }
 
     fn resume_early<'bound>(
-        _pdev: &'bound pci::Device<Core<'_>>,
+        _pdev: &'bound pci::Device<Bound>,
         this: Pin<&Driver<'bound>>,
     ) -> Result {
         this.0.with(|state| state.device.resume_early())
     }
 
-    fn resume<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) -> Result {
+    fn resume<'bound>(_pdev: &'bound pci::Device<Bound>, this: Pin<&Driver<'bound>>) -> Result {
         this.0.with(|state| state.device.resume(|| state.restart()))
     }
 }

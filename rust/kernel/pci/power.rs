@@ -43,7 +43,7 @@ impl<T: Driver> Callbacks<T> {
     /// `dev` must be that of a PCI device which is bound to `T`, and stay so meanwhile.
     unsafe fn with<R>(
         pdev: *mut bindings::pci_dev,
-        f: impl for<'b> FnOnce(&'b Device<device::Core<'_>>, Pin<&T::Data<'b>>) -> R,
+        f: impl for<'b> FnOnce(&'b Device<device::Bound>, Pin<&T::Data<'b>>) -> R,
     ) -> R {
         // SAFETY: Per the safety requirements. The driver data is there while the device is bound.
         unsafe {

@@ -3,20 +3,8 @@
 # TAP: a device that has two interrupt handles only. The third interrupt is refused, nothing is left of
 # it, and the others go on.
 imsctl=selftests/ims/imsctl
-n=0 failed=0
-
-check()
-{
-	n=$((n + 1))
-	if [ "$2" = "$3" ]; then
-		echo "ok $n $1"
-	else
-		failed=1
-		echo "# expected: $2"
-		echo "# found:    $3"
-		echo "not ok $n $1"
-	fi
-}
+# shellcheck source=tools/testing/ims/guest/tap.sh
+. guest/tap.sh
 
 echo "KTAP version 1"
 echo "1..5"

@@ -3,20 +3,8 @@
 # TAP: raises interrupts of the message store, also on another CPU and in a slot that had another
 # owner, and prints their messages. The harness judges what the emulator's trace says of them.
 imsctl=selftests/ims/imsctl
-n=0 failed=0
-
-check()
-{
-	n=$((n + 1))
-	if [ "$2" = "$3" ]; then
-		echo "ok $n $1"
-	else
-		failed=1
-		echo "# expected: $2"
-		echo "# found:    $3"
-		echo "not ok $n $1"
-	fi
-}
+# shellcheck source=tools/testing/ims/guest/tap.sh
+. guest/tap.sh
 
 # messages WQ: raises six interrupts of a work queue, on the first CPU and the last, and writes their messages to a file.
 messages()

@@ -2,18 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # TAP: after what ran in this guest, the drivers unload and have left no memory behind.
 kmemleak=/sys/kernel/debug/kmemleak
-n=0 failed=0
-
-report()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n $2"
-	else
-		failed=1
-		echo "not ok $n $2"
-	fi
-}
+# shellcheck source=tools/testing/ims/guest/tap.sh
+. guest/tap.sh
 
 unload()
 {

@@ -3,19 +3,8 @@
 # TAP: queue devices that the sample driver has to decline. Each argument is "SLOT ERROR": the device
 # in that PCI slot must stay unbound, with this error and a line of the driver's own in the log.
 driver=rust_driver_ims
-n=0 failed=0
-
-report()
-{
-	n=$((n + 1))
-	if [ "$1" = 0 ]; then
-		echo "ok $n $2"
-	else
-		failed=1
-		log | sed 's/^/# /'
-		echo "not ok $n $2"
-	fi
-}
+# shellcheck source=tools/testing/ims/guest/tap.sh
+. guest/tap.sh
 
 unbound()
 {
