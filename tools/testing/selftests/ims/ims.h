@@ -716,26 +716,35 @@ static inline uint64_t kernel_count(int virq)
 	return kernel_count_on(virq, -1);
 }
 
-/* The test page of the device model, as words; NULL if the device has none. */
-static inline uint32_t *ims_page(void)
+/* A BAR of the device, as words; NULL if that fails. */
+static inline uint32_t *ims_map(int bar, size_t *size)
 {
-	static uint32_t *page;
+	int fd = open(path_of(PCI_DEVICES "%s/resource%d", ims_bdf, bar), O_RDWR | O_CLOEXEC);
+	void *words = MAP_FAILED;
 	struct stat info;
-	uint32_t *words;
-	int fd;
 
-	if (page)
-		return page;
-	fd = open(path_of(PCI_DEVICES "%s/resource4", ims_bdf), O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return NULL;
 	if (!fstat(fd, &info)) {
-		words = mmap(NULL, info.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (words != MAP_FAILED &&
-		    __atomic_load_n(&words[PAGE_MAGIC / 4], __ATOMIC_RELAXED) == PAGE_MAGIC_VALUE)
-			page = words;
+		*size = info.st_size;
+		words = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	}
 	close(fd);
+	return words == MAP_FAILED ? NULL : words;
+}
+
+/* The test page of the device model; NULL if the device has none. */
+static inline uint32_t *ims_page(void)
+{
+	static uint32_t *page;
+	uint32_t *words;
+	size_t size;
+
+	if (page)
+		return page;
+	words = ims_map(4, &size);
+	if (words && __atomic_load_n(&words[PAGE_MAGIC / 4], __ATOMIC_RELAXED) == PAGE_MAGIC_VALUE)
+		page = words;
 	return page;
 }
 

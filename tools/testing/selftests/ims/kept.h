@@ -36,20 +36,6 @@ FIXTURE(kept) {
 	struct kept kept;
 };
 
-static inline uint32_t *map_registers(size_t *size)
-{
-	int fd = open(path_of(PCI_DEVICES "%s/resource0", ims_bdf), O_RDWR | O_CLOEXEC);
-	struct stat info;
-	void *registers = MAP_FAILED;
-
-	if (fd >= 0 && !fstat(fd, &info)) {
-		*size = info.st_size;
-		registers = mmap(NULL, *size, PROT_READ, MAP_SHARED, fd, 0);
-	}
-	close(fd);
-	return registers == MAP_FAILED ? NULL : registers;
-}
-
 /* Some other CPU than the first, or that one. */
 static inline int last_cpu(void)
 {
@@ -182,7 +168,7 @@ FIXTURE_SETUP(kept)
 		return;
 	if (!ims_page())
 		SKIP(return, "no test page");
-	registers = map_registers(&size);
+	registers = ims_map(0, &size);
 	ASSERT_NE(NULL, registers);
 	at = __atomic_load_n((uint16_t *)registers + OFFSETS_IMS / 2, __ATOMIC_RELAXED) *
 		OFFSETS_UNIT;

@@ -5,7 +5,7 @@
  */
 #include "expect.h"
 
-#define COMPETE_MS 2000
+#define COMPETE_MS (2000 * slow())
 #define ROOM 6
 #define FILE_CEILING 3
 

@@ -34,7 +34,7 @@ FIXTURE(surprise) {
 
 FIXTURE_SETUP(surprise)
 {
-	int fd;
+	size_t size;
 
 	ims_setup(_metadata, &self->ims, NULL);
 	if (_metadata->exit_code)
@@ -43,11 +43,8 @@ FIXTURE_SETUP(surprise)
 		SKIP(return, "no test page");
 	if (!ims_is_module())
 		SKIP(return, "not a module");
-	fd = open(path_of(PCI_DEVICES "%s/resource0", ims_bdf), O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, fd);
-	registers = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
-	ASSERT_NE(MAP_FAILED, registers);
-	close(fd);
+	registers = ims_map(0, &size);
+	ASSERT_NE(NULL, registers);
 	kmsg = open_log();
 	ASSERT_EQ(0, ims_unload());
 	ASSERT_EQ(0, ims_load(PARAMETERS));
