@@ -187,6 +187,7 @@ class Guest:
             self.pump(0.2)
             while self.asked:
                 self.answers.write(self.host.obey(self.asked.popleft()).encode() + b"\n")
+            self.host.knock(self.answers)
             now = time.monotonic()
             ended = [
                 model.returncode

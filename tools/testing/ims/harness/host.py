@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """What a guest can ask of the host: it prints `@@ims ask WORD NUMBER` and reads a line, "ok" or why not.
 
-The number is that of a device model. See selftests/ims/unplug.sh."""
+The number is that of a device model. See unplug.sh and suspend.c in selftests/ims."""
 
 import json
 import socket
+import time
 
 from . import procs
 
@@ -56,10 +57,13 @@ class Host:
         self.guest = guest
         self.path = qmp_path
         self.monitor = None
+        self.next_knock = None
         self.jobs = {
             "unplug": self.unplug,
             "plug": self.plug,
             "kill-model": self.kill_model,
+            "knock": lambda _: self.set_knocks(time.monotonic()),
+            "silence": lambda _: self.set_knocks(None),
         }
 
     def close(self):
@@ -102,6 +106,15 @@ class Host:
         self.guest.start_model(number)
         self.guest.leaving.discard(number)
         self.qmp().execute("device_add", **self.guest.devices[number])
+
+    def set_knocks(self, begin):
+        self.next_knock = begin
+
+    def knock(self, line):
+        """Wake a guest that has gone to sleep since it asked for that: it may take a while to."""
+        if self.next_knock and time.monotonic() > self.next_knock:
+            self.next_knock = time.monotonic() + 1
+            line.write(b"\n")
 
     def kill_model(self, number):
         self.guest.leaving.add(number)

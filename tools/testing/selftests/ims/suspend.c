@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suspend with live interrupts, as deep as pm_test goes: nothing wakes a guest.
+ * Suspend with live interrupts: as deep as pm_test goes, and to idle until the host knocks.
+ * IMS_HOST is the serial line where that listens: it takes a line `@@ims ask WORD NUMBER`.
  */
 #include "kept.h"
 
@@ -15,6 +16,25 @@ FIXTURE(suspend) {
 static int sleep_and_wake(const char *state, const char *level)
 {
 	return write_text(POWER "pm_test", level) ?: write_text(POWER "state", state);
+}
+
+/* Has the host, which listens at @tty, do something. */
+static bool ask(const char *tty, const char *what)
+{
+	int fd = open(tty, O_RDWR | O_CLOEXEC);
+	bool said, done = false;
+	char line[64];
+	FILE *file;
+
+	if (fd < 0)
+		return false;
+	said = dprintf(fd, "@@ims ask %s 0\n", what) > 0;
+	file = fdopen(fd, "r");
+	/* Knocks are blank lines. */
+	while (said && !done && fgets(line, sizeof(line), file))
+		done = !strcmp(line, "ok\n");
+	fclose(file);
+	return done;
 }
 
 static bool has_word(const char *path, const char *word)
@@ -66,6 +86,35 @@ TEST_F_TIMEOUT(suspend, keeps_all, 60)
 	/* The kernel does not bring an interrupt back to a CPU that was offline. */
 	if (!variant->offline)
 		EXPECT_EQ(self->kept.kept.cpu, cpu_of(&self->kept.kept.moved));
+	expect_kept(_metadata, &self->kept.kept);
+}
+
+FIXTURE(idle) {
+	FIXTURE_DATA(kept) kept;
+};
+
+FIXTURE_SETUP(idle)
+{
+	kept_setup(_metadata, &self->kept, NULL);
+}
+
+FIXTURE_TEARDOWN(idle)
+{
+	kept_teardown(_metadata, &self->kept, NULL);
+}
+
+TEST_F_TIMEOUT(idle, keeps_all, 60)
+{
+	const char *host = getenv("IMS_HOST");
+
+	if (!host)
+		SKIP(return, "there is nobody to wake this machine");
+	ASSERT_EQ(0, write_text(path_of("/sys/class/tty/%s/power/wakeup", basename(host)), "enabled"));
+	hold(_metadata, &self->kept.kept);
+	ASSERT_TRUE(ask(host, "knock"));
+	ASSERT_EQ(0, sleep_and_wake("freeze", "none"));
+	ASSERT_TRUE(ask(host, "silence"));
+	EXPECT_EQ(self->kept.kept.cpu, cpu_of(&self->kept.kept.moved));
 	expect_kept(_metadata, &self->kept.kept);
 }
 
