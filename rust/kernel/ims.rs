@@ -32,7 +32,6 @@
 //!         self,
 //!         Chip,
 //!         MmioArray,
-//!         Pasid,
 //!         State,
 //!         View,
 //!         Window, //
@@ -67,11 +66,11 @@
 //!     const NAME: &'static CStr = c"MY-IMS";
 //!     type Store<'a> = MmioArray<'a, Registers>;
 //!
-//!     fn mask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+//!     fn mask(slot: View<'_, Self>, _control: u32) {
 //!         io_write!(slot, .control, 1);
 //!     }
 //!
-//!     fn unmask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+//!     fn unmask(slot: View<'_, Self>, _control: u32) {
 //!         io_write!(slot, .control, 0);
 //!     }
 //!
@@ -123,6 +122,10 @@ use crate::{
         Relaxed, //
     }, //
 };
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop, //
+};
 
 mod memory;
 mod mmio;
@@ -148,21 +151,19 @@ pub use self::{
 /// A process address space id: 20 bits, as PCIe defines it.
 pub type Pasid = Bounded<u32, 20>;
 
-/// What the MSI descriptor of an interrupt keeps: the PASID in bits 19:0, whether there is one in
-/// bit 32, the owner in bits 63:48. Bit 33: the slot was pending when the device was suspended, and
-/// that is to be delivered when it is unmasked.
+/// What the MSI descriptor of an interrupt keeps: the chip's control word in bits 31:0, the owner in
+/// bits 63:48. Bit 32: the slot was pending when the device was suspended, and that is to be
+/// delivered when it is unmasked.
 #[derive(Clone, Copy)]
 struct Cookie(u64);
 
 impl Cookie {
-    const HAS_PASID: u64 = 1 << 32;
-    const PENDING: u64 = 1 << 33;
+    const PENDING: u64 = 1 << 32;
     const OWNER_SHIFT: u32 = 48;
 
     #[inline]
-    fn new(owner: u16, pasid: Option<Pasid>) -> Self {
-        let pasid = pasid.map_or(0, |pasid| Self::HAS_PASID | u64::from(pasid.get()));
-        Self(u64::from(owner) << Self::OWNER_SHIFT | pasid)
+    fn new(owner: u16, control: u32) -> Self {
+        Self(u64::from(owner) << Self::OWNER_SHIFT | u64::from(control))
     }
 
     #[inline]
@@ -176,12 +177,9 @@ impl Cookie {
     }
 
     #[inline(always)]
-    fn pasid(self) -> Option<Pasid> {
-        if self.0 & Self::HAS_PASID == 0 {
-            return None;
-        }
-        // CAST: The PASID is in the lower half.
-        Pasid::try_new(self.0 as u32)
+    fn control(self) -> u32 {
+        // CAST: It is the lower half.
+        self.0 as u32
     }
 }
 
@@ -277,13 +275,20 @@ pub trait Chip: Sized + Send + Sync + 'static {
     /// The kind of message store.
     type Store<'a>: Store + 'a;
 
-    /// Masks `slot`, which is bound to `pasid`: the device latches an interrupt instead of sending
-    /// its message.
-    fn mask(slot: View<'_, Self>, pasid: Option<Pasid>);
+    /// Returns the control word of a slot that is bound to `pasid`, as far as it does not change:
+    /// it is kept for `mask` and `unmask`.
+    fn control(pasid: Option<Pasid>) -> u32 {
+        let _ = pasid;
+        0
+    }
 
-    /// Unmasks `slot`, which is bound to `pasid`: a latched interrupt is sent once, and no longer
-    /// latched.
-    fn unmask(slot: View<'_, Self>, pasid: Option<Pasid>);
+    /// Masks `slot`, whose control word is `control`: the device latches an interrupt instead of
+    /// sending its message.
+    fn mask(slot: View<'_, Self>, control: u32);
+
+    /// Unmasks `slot`, whose control word is `control`: a latched interrupt is sent once, and no
+    /// longer latched.
+    fn unmask(slot: View<'_, Self>, control: u32);
 
     /// Reads the state of `slot` from the device, after all earlier writes have reached it. There
     /// is none if the device does not respond.
@@ -322,7 +327,7 @@ impl<C: Chip> msi::Chip for Inner<C> {
     #[inline(always)]
     fn mask(&self, irq: &IrqData) {
         self.change(irq.hwirq(), |slot| {
-            C::mask(slot, Cookie(irq.cookie()).pasid());
+            C::mask(slot, Cookie(irq.cookie()).control());
             if !Self::SLOW {
                 // The read returns when the mask is in effect, and pushes what was sent before.
                 C::state(slot);
@@ -335,7 +340,7 @@ impl<C: Chip> msi::Chip for Inner<C> {
         let cookie = Cookie(irq.cookie());
 
         self.change(irq.hwirq(), |slot| {
-            C::unmask(slot, cookie.pasid());
+            C::unmask(slot, cookie.control());
             if cookie.is_pending() {
                 irq.set_cookie(cookie.0 & !Cookie::PENDING);
                 irq.retrigger();
@@ -445,7 +450,7 @@ impl<'a, C: Chip> Domain<'a, C> {
 
         for index in self.slots() {
             inner.change_asleep(index, |slot| {
-                C::mask(slot, None);
+                C::mask(slot, C::control(None));
                 C::write_message(slot, Message::default());
             });
         }
@@ -465,6 +470,23 @@ impl<'a, C: Chip> Domain<'a, C> {
     fn slots(self) -> impl Iterator<Item = u16> {
         // CAST: There are at most 65536 slots.
         (0..self.size()).map(|index| index as u16)
+    }
+
+    /// Returns whether whoever gets slot `index`, which has no interrupt, gets nothing else: what
+    /// was raised since its last owner masked it is delivered to nobody.
+    fn is_clean(self, index: u16, cookie: Cookie) -> bool {
+        let inner = self.inner();
+        let is_pending = || inner.state(index).is_some_and(|state| state.pending);
+        let drain = || self.0.alloc(index, cookie.0, None)?.drain();
+
+        if !is_pending() {
+            return true;
+        }
+        if !inner.undrained.load(Relaxed) && drain().is_ok() && !is_pending() {
+            return true;
+        }
+        inner.undrained.store(true, Relaxed);
+        false
     }
 
     /// Counts slot `index`, which is pending and free: its next owner would get that.
@@ -506,7 +528,9 @@ impl<'a, C: Chip> Domain<'a, C> {
         inner.store.lock();
         inner.store.suspend();
         irqs.for_each(|irq| {
-            inner.change_asleep(irq.hwirq, |slot| C::mask(slot, Cookie(irq.cookie).pasid()));
+            inner.change_asleep(irq.hwirq, |slot| {
+                C::mask(slot, Cookie(irq.cookie).control())
+            });
         });
         inner.store.tell();
         irqs.for_each(|irq| {
@@ -557,7 +581,7 @@ impl<'a, C: Chip> Domain<'a, C> {
                         C::write_message(slot, locked.message());
                     }
                     if !locked.is_enabled() {
-                        C::mask(slot, Cookie(irq.cookie).pasid());
+                        C::mask(slot, Cookie(irq.cookie).control());
                     }
                 });
                 if locked.is_enabled() {
@@ -665,12 +689,14 @@ impl<'a, C: Chip> Owner<'a, C> {
         let inner = self.domain.inner();
 
         inner.store.check()?;
+        let cookie = self.cookie(pasid);
         loop {
-            let claim = self.claim(inner.slots.reserve(self.index)?, pasid);
-            // One that is not clean is out of use when the claim is dropped.
-            if claim.is_clean() {
-                return claim.alloc(affinity.map(|affinity| (affinity, 0)));
+            let slot = inner.slots.reserve(self.index)?;
+            if self.domain.is_clean(slot.index(), cookie) {
+                return Interrupt::new(self.domain, slot, cookie, affinity.map(|masks| (masks, 0)));
             }
+            self.domain.retire(slot.index());
+            slot.retire();
         }
     }
 
@@ -689,26 +715,26 @@ impl<'a, C: Chip> Owner<'a, C> {
         let inner = self.domain.inner();
 
         inner.store.check()?;
+        let cookie = self.cookie(pasid);
         let slots = inner.slots.reserve_block(self.index, count)?;
         let mut interrupts = KVVec::with_capacity(slots.len(), GFP_KERNEL)?;
         for (index, slot) in slots.into_iter().enumerate() {
-            let affinity = affinity.map(|affinity| (affinity, index));
-            let claim = self.claim(slot, pasid);
-            if !claim.is_clean() {
+            if !self.domain.is_clean(slot.index(), cookie) {
+                self.domain.retire(slot.index());
+                slot.retire();
                 return Err(EIO);
             }
-            interrupts.push(claim.alloc(affinity)?, GFP_KERNEL)?;
+            let affinity = affinity.map(|masks| (masks, index));
+            interrupts.push(
+                Interrupt::new(self.domain, slot, cookie, affinity)?,
+                GFP_KERNEL,
+            )?;
         }
         Ok(interrupts)
     }
 
-    fn claim(self, reservation: Reservation<'a>, pasid: Option<Pasid>) -> Claim<'a, C> {
-        Claim {
-            domain: self.domain,
-            index: reservation.index(),
-            cookie: Cookie::new(self.index, pasid),
-            reservation: Some(reservation),
-        }
+    fn cookie(self, pasid: Option<Pasid>) -> Cookie {
+        Cookie::new(self.index, C::control(pasid))
     }
 
     /// Returns how many slots the owner holds. May sleep.
@@ -775,7 +801,7 @@ impl<'a, C: Chip> Owner<'a, C> {
 ///
 /// The result must not be used when the store is not valid any more.
 unsafe fn erase<C: Chip>(store: C::Store<'_>) -> C::Store<'static> {
-    let store = core::mem::ManuallyDrop::new(store);
+    let store = ManuallyDrop::new(store);
 
     // SAFETY: The types differ in a lifetime only, and `store` is not used again.
     unsafe { core::mem::transmute_copy(&*store) }
@@ -800,85 +826,69 @@ fn msi_allowed(pdev: &pci::Device<Bound>) -> bool {
     unsafe { bindings::ims_msi_allowed(pdev.as_ref().as_raw()) }
 }
 
-/// A slot of a domain, to be returned when its interrupt is gone.
-struct Claim<'a, C: Chip> {
-    domain: Domain<'a, C>,
-    index: u16,
-    cookie: Cookie,
-    reservation: Option<Reservation<'a>>,
+/// An interrupt in a message store. Dropping it frees it, and sleeps.
+///
+/// # Invariants
+///
+/// `irq` is of the domain of an `Inner<C>`. Its number there is that of a slot that is reserved for
+/// this object alone, and counted for the owner that its cookie names.
+pub struct Interrupt<'a, C: Chip> {
+    irq: ManuallyDrop<msi::Interrupt<'a>>,
+    _domain: PhantomData<Domain<'a, C>>,
 }
 
-impl<C: Chip> Claim<'_, C> {
-    fn is_pending(&self) -> bool {
-        let state = self.domain.inner().state(self.index);
-        state.is_some_and(|state| state.pending)
-    }
+impl<'a, C: Chip> Interrupt<'a, C> {
+    fn new(
+        domain: Domain<'a, C>,
+        slot: Reservation<'a>,
+        cookie: Cookie,
+        affinity: Option<(&Affinity, usize)>,
+    ) -> Result<Self> {
+        let irq = domain.0.alloc(slot.index(), cookie.0, affinity)?;
 
-    /// Has what is pending delivered to nobody.
-    fn drain(&self) -> Result {
-        let irq = self.domain.0.alloc(self.index, self.cookie.0, None)?;
-        irq.drain()
-    }
-
-    /// Returns whether whoever gets the slot gets nothing else. What the device raises although
-    /// nobody waits for it is not for the next owner.
-    fn is_clean(&self) -> bool {
-        let undrained = &self.domain.inner().undrained;
-
-        if !self.is_pending() {
-            return true;
-        }
-        if !undrained.load(Relaxed) && self.drain().is_ok() && !self.is_pending() {
-            return true;
-        }
-        undrained.store(true, Relaxed);
-        false
-    }
-}
-
-impl<'a, C: Chip> Claim<'a, C> {
-    fn alloc(self, affinity: Option<(&Affinity, usize)>) -> Result<Interrupt<'a, C>> {
-        Ok(Interrupt {
-            irq: self.domain.0.alloc(self.index, self.cookie.0, affinity)?,
-            claim: self,
+        // INVARIANT: `drop()` returns the slot.
+        core::mem::forget(slot);
+        Ok(Self {
+            irq: ManuallyDrop::new(irq),
+            _domain: PhantomData,
         })
     }
-}
 
-impl<C: Chip> Drop for Claim<'_, C> {
-    fn drop(&mut self) {
-        if !self.is_clean() {
-            self.domain.retire(self.index);
-            if let Some(reservation) = self.reservation.take() {
-                reservation.retire();
-            }
-        }
+    #[inline]
+    fn inner(&self) -> &'a Inner<C> {
+        // SAFETY: Per the type invariant.
+        unsafe { self.irq.chip() }
     }
-}
 
-/// An interrupt in a message store. Dropping it frees it, and sleeps.
-pub struct Interrupt<'a, C: Chip> {
-    // The order is the order of release.
-    irq: msi::Interrupt<'a>,
-    claim: Claim<'a, C>,
-}
-
-impl<C: Chip> Interrupt<'_, C> {
     /// Returns the index of the slot.
     #[inline]
     pub fn index(&self) -> u16 {
-        self.claim.index
+        self.irq.hwirq()
     }
 
     /// Reads the state of the slot from the device, if it responds.
     #[inline]
     pub fn state(&self) -> Option<State> {
-        let state = self.claim.domain.inner().state(self.claim.index)?;
+        let state = self.inner().state(self.index())?;
 
         Some(State {
             pending: state.pending || Cookie(self.irq.cookie()).is_pending(),
             ..state
         })
+    }
+}
+
+impl<C: Chip> Drop for Interrupt<'_, C> {
+    fn drop(&mut self) {
+        let owner = Cookie(self.irq.cookie()).owner();
+
+        // SAFETY: The slot is reserved per the type invariant, and not used when the interrupt is
+        // gone, which is dropped once.
+        unsafe {
+            let slot = Reservation::adopt(&self.inner().slots, self.index(), owner);
+            ManuallyDrop::drop(&mut self.irq);
+            drop(slot);
+        }
     }
 }
 
@@ -894,7 +904,7 @@ unsafe impl<'a, C: Chip> msi::Source<'a> for Interrupt<'a, C> {
     const SLOW: bool = <C::Store<'static> as Store>::SLOW;
 
     fn check(&self) -> Result {
-        self.claim.domain.inner().store.check()
+        self.inner().store.check()
     }
 }
 
@@ -922,11 +932,11 @@ mod tests {
         const NAME: &'static CStr = c"TEST-IMS";
         type Store<'a> = MmioArray<'a, Registers>;
 
-        fn mask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+        fn mask(slot: View<'_, Self>, _control: u32) {
             io_write!(slot, .control, 1);
         }
 
-        fn unmask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+        fn unmask(slot: View<'_, Self>, _control: u32) {
             io_write!(slot, .control, 0);
         }
 
@@ -957,7 +967,7 @@ mod tests {
         let store = MmioArray::fake(&mut table);
         let slot = store.slot(3).ok_or(EINVAL)?;
 
-        TestChip::mask(slot, None);
+        TestChip::mask(slot, 0);
         assert_eq!(
             TestChip::state(slot),
             Some(State {
@@ -991,18 +1001,17 @@ mod tests {
     }
 
     #[test]
-    fn cookie_keeps_the_pasid() {
-        for pasid in [0, 1, 0x12345, 0xfffff] {
-            let pasid = Pasid::try_new(pasid);
-            assert!(pasid.is_some());
+    fn cookie_keeps_all() {
+        for control in [0, 1, 0x1234_5678, u32::MAX] {
             for owner in [0, 1, u16::MAX] {
-                let cookie = Cookie::new(owner, pasid);
-                assert_eq!(cookie.pasid(), pasid);
-                assert_eq!(cookie.owner(), owner);
+                for pending in [0, Cookie::PENDING] {
+                    let cookie = Cookie(Cookie::new(owner, control).0 | pending);
+                    assert_eq!(cookie.control(), control);
+                    assert_eq!(cookie.owner(), owner);
+                    assert_eq!(cookie.is_pending(), pending != 0);
+                }
             }
         }
-        assert_eq!(Cookie::new(u16::MAX, None).pasid(), None);
-        assert_eq!(Pasid::try_new(0x10_0000u32), None);
     }
 
     #[test]

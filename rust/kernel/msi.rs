@@ -49,6 +49,7 @@ use crate::{
         aref::ARef,
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         }, //
     },
@@ -58,7 +59,8 @@ use crate::{
 
 use core::{
     marker::PhantomData,
-    num::NonZero, //
+    num::NonZero,
+    ptr::NonNull, //
 };
 
 mod affinity;
@@ -221,14 +223,50 @@ pub trait Chip: Send + Sync {
 ///
 /// # Invariants
 ///
-/// - `dev` is bound as long as the domain exists.
-/// - The secondary MSI domain of `dev` was created with the callbacks of `T` and the address of
-///   this object, and exists as long as the object does.
+/// The secondary MSI domain of the device was created with the callbacks of `T` and the address of
+/// this object, and exists as long as the object does.
 #[pin_data]
+#[repr(C)]
 pub struct Domain<T: Chip> {
-    dev: ARef<Device>,
+    base: Base,
     #[pin]
     chip: T,
+}
+
+/// What a domain has whatever its chip.
+///
+/// # Invariants
+///
+/// - `dev` is bound as long as this object exists.
+/// - The grace period of `released` ends no earlier than any that was noted before.
+struct Base {
+    dev: ARef<Device>,
+    /// RCU's cookie for the grace period that ends the handler which was unregistered last.
+    released: Atomic<usize>,
+}
+
+impl Base {
+    #[inline]
+    fn device(&self) -> &Device<Bound> {
+        // SAFETY: Per the type invariant.
+        unsafe { self.dev.as_bound() }
+    }
+
+    /// Notes that a handler has just been unregistered.
+    #[inline(never)]
+    fn note_release(&self) {
+        let mut last = self.released.load(Relaxed);
+
+        loop {
+            // INVARIANT: Taken after what it replaces, so no earlier.
+            // SAFETY: Safe to call.
+            let cookie = unsafe { bindings::get_state_synchronize_rcu() };
+            match self.released.cmpxchg(last, cookie, Full) {
+                Ok(_) => return,
+                Err(now) => last = now,
+            }
+        }
+    }
 }
 
 impl<T: Chip> Domain<T> {
@@ -257,7 +295,11 @@ impl<T: Chip> Domain<T> {
         let dev: &Device<Bound> = holder.device().as_ref();
         let domain = KBox::pin_init::<Error>(
             try_pin_init!(Self {
-                dev: dev.into(),
+                // INVARIANT: The device outlasts the object bound, see below. No handler was there.
+                base: Base {
+                    dev: dev.into(),
+                    released: Atomic::new(0),
+                },
                 chip <- chip,
             }? Error),
             GFP_KERNEL,
@@ -295,7 +337,7 @@ impl<T: Chip> Domain<T> {
 
         // SAFETY: All that borrowed the domain is gone or leaked. The core runs no callback of a
         // domain that was removed.
-        unsafe { remove(&domain.dev) };
+        unsafe { remove(&domain.base.dev) };
     }
 
     /// Returns the chip.
@@ -307,8 +349,7 @@ impl<T: Chip> Domain<T> {
     /// Returns the device whose domain this is.
     #[inline]
     pub(crate) fn device(&self) -> &Device<Bound> {
-        // SAFETY: Bound as long as `self` exists, per the type invariant.
-        unsafe { self.dev.as_bound() }
+        self.base.device()
     }
 
     /// Allocates interrupt `hwirq`. Sleeps.
@@ -333,7 +374,8 @@ impl<T: Chip> Domain<T> {
         if T::SLOW && affinity.is_some_and(|(affinity, _)| affinity.is_managed()) {
             return Err(EOPNOTSUPP);
         }
-        Interrupt::new(self.device(), hwirq, cookie, affinity)
+        // SAFETY: `self` begins with the base, and exists for the lifetime of the result.
+        unsafe { Interrupt::new(NonNull::from(self).cast(), hwirq, cookie, affinity) }
     }
 
     /// Locks the interrupts of the domain: none is allocated or freed meanwhile. Sleeps.
@@ -792,27 +834,51 @@ unsafe fn free_leaked_handlers(virq: u32) {
 ///
 /// # Invariants
 ///
-/// `virq` is interrupt `hwirq` of the secondary domain of `dev`, and owned by this object.
+/// `base` is that of a `Domain`, and from a pointer to all of it; the domain exists for `'a`.
+/// `virq` is its interrupt `hwirq`, and owned by this object.
 pub struct Interrupt<'a> {
-    dev: &'a Device<Bound>,
-    hwirq: u16,
+    base: NonNull<Base>,
     virq: u32,
-    /// Which RCU grace period ends the handler: a cookie of RCU's, or one of the values below.
-    handled: Atomic<usize>,
+    hwirq: u16,
+    handled: Atomic<i8>,
+    _domain: PhantomData<&'a Base>,
 }
 
+// SAFETY: It stands for a reference to the domain.
+unsafe impl Send for Interrupt<'_> {}
+
+// SAFETY: As above.
+unsafe impl Sync for Interrupt<'_> {}
+
 impl<'a> Interrupt<'a> {
-    /// There was no handler. RCU has an odd number for grace periods that are over, too.
-    const NEVER_HANDLED: usize = 1;
+    /// There was no handler.
+    const NEVER: i8 = 0;
     /// There is or was a handler, and nobody knows until when.
-    const HANDLED: usize = usize::MAX;
+    const HANDLED: i8 = 1;
+    /// There was a handler, and its end was noted.
+    const RELEASED: i8 = 2;
+
+    #[inline]
+    fn base(&self) -> &'a Base {
+        // SAFETY: Valid per the type invariant.
+        unsafe { self.base.as_ref() }
+    }
+
+    /// Returns the chip of the domain.
+    ///
+    /// # Safety
+    ///
+    /// The domain must be a `Domain<T>`.
+    #[inline]
+    pub(crate) unsafe fn chip<T: Chip>(&self) -> &'a T {
+        // SAFETY: Per the safety requirements, and valid per the type invariant.
+        unsafe { self.base.cast::<Domain<T>>().as_ref() }.chip()
+    }
 
     /// Notes that the handler has just been unregistered.
-    #[inline(never)]
     fn released(&self) {
-        // SAFETY: Safe to call.
-        let cookie = unsafe { bindings::get_state_synchronize_rcu() };
-        self.handled.store(cookie, Relaxed);
+        self.base().note_release();
+        self.handled.store(Self::RELEASED, Relaxed);
     }
 
     /// Waits until no CPU is still on its way to the handler: one may have looked up the interrupt
@@ -820,17 +886,23 @@ impl<'a> Interrupt<'a> {
     /// interrupts are off, which holds up RCU's grace period.
     fn synchronize(&self) {
         match self.handled.load(Relaxed) {
-            Self::NEVER_HANDLED => (),
+            Self::NEVER => (),
+            Self::RELEASED => {
+                let cookie = self.base().released.load(Relaxed);
+                // SAFETY: Whoever frees interrupts may sleep.
+                unsafe { bindings::cond_synchronize_rcu_expedited(cookie) }
+            }
             // SAFETY: Whoever frees interrupts may sleep.
-            Self::HANDLED => unsafe { bindings::synchronize_rcu_expedited() },
-            // SAFETY: Whoever frees interrupts may sleep.
-            cookie => unsafe { bindings::cond_synchronize_rcu_expedited(cookie) },
+            _ => unsafe { bindings::synchronize_rcu_expedited() },
         }
     }
 
     #[inline(never)]
-    fn new(
-        dev: &'a Device<Bound>,
+    /// # Safety
+    ///
+    /// `base` must begin a [`Domain`] that exists for `'a`, and come from a pointer to all of it.
+    unsafe fn new(
+        base: NonNull<Base>,
         hwirq: u16,
         cookie: u64,
         affinity: Option<(&Affinity, usize)>,
@@ -838,10 +910,10 @@ impl<'a> Interrupt<'a> {
         let mut cookie = bindings::msi_instance_cookie { value: cookie };
         let affinity = affinity.map_or(core::ptr::null(), |(masks, index)| masks.get(index));
 
-        // SAFETY: Only called by `Domain`, whose invariant says that the secondary domain exists.
+        // SAFETY: Per the safety requirements: the secondary domain exists as long as the `Domain`.
         let map = unsafe {
             bindings::msi_domain_alloc_irq_at(
-                dev.as_raw(),
+                base.as_ref().dev.as_raw(),
                 DOMAIN_ID,
                 hwirq.into(),
                 affinity,
@@ -852,10 +924,11 @@ impl<'a> Interrupt<'a> {
 
         // INVARIANT: The core just allocated the interrupt for us.
         Ok(Self {
-            dev,
-            hwirq,
+            base,
             virq: map.virq as u32,
-            handled: Atomic::new(Self::NEVER_HANDLED),
+            hwirq,
+            handled: Atomic::new(Self::NEVER),
+            _domain: PhantomData,
         })
     }
 
@@ -893,6 +966,12 @@ impl<'a> Interrupt<'a> {
         arrived.map(|_| ())
     }
 
+    /// Returns the number of the interrupt in its domain.
+    #[inline]
+    pub fn hwirq(&self) -> u16 {
+        self.hwirq
+    }
+
     /// Returns the Linux interrupt number.
     #[inline]
     pub fn virq(&self) -> u32 {
@@ -915,15 +994,15 @@ impl<'a> Interrupt<'a> {
 impl<'r> From<&'r Interrupt<'_>> for IrqRequest<'r> {
     #[inline]
     fn from(interrupt: &'r Interrupt<'_>) -> Self {
-        // SAFETY: `virq` is an interrupt of `dev` per the type invariant.
-        unsafe { IrqRequest::new(interrupt.dev, interrupt.virq) }
+        // SAFETY: `virq` is an interrupt of the device per the type invariant.
+        unsafe { IrqRequest::new(interrupt.base().device(), interrupt.virq) }
     }
 }
 
 impl Drop for Interrupt<'_> {
     #[inline(never)]
     fn drop(&mut self) {
-        let (dev, hwirq) = (self.dev.as_raw(), self.hwirq.into());
+        let (dev, hwirq) = (self.base().dev.as_raw(), self.hwirq.into());
 
         // SAFETY: The interrupt is ours per the type invariant. Registrations borrow `self`, so all
         // of them were dropped or leaked.
@@ -992,9 +1071,9 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     let interrupt = source.as_ref();
     interrupt.handled.store(Interrupt::HANDLED, Relaxed);
 
-    // SAFETY: `virq` is an interrupt of `dev`, and outlives the registration: the two stay together
-    // in `Requested`, whose fields are dropped in order.
-    let request = unsafe { IrqRequest::new(interrupt.dev, interrupt.virq) };
+    // SAFETY: `virq` is an interrupt of the device, and outlives the registration: the two stay
+    // together in `Requested`, whose fields are dropped in order.
+    let request = unsafe { IrqRequest::new(interrupt.base().device(), interrupt.virq) };
 
     // SAFETY: The interrupt is freed with its domain at the latest, when the device is unbound.
     let registered = unsafe { Registered::new(request, flags, name, limit, handler) };

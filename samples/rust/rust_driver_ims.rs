@@ -23,7 +23,6 @@ use kernel::{
         Commands,
         Interrupt,
         MemoryQueue,
-        Pasid,
         View,
         Window, //
     },
@@ -133,11 +132,11 @@ impl Chip for QueueChip {
     const NAME: &'static CStr = c"QUEUE-IMS";
     type Store<'a> = MemoryQueue<'a, Context, Self, 0x1000>;
 
-    fn mask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+    fn mask(slot: View<'_, Self>, _control: u32) {
         io_write!(slot, .mask, 1);
     }
 
-    fn unmask(slot: View<'_, Self>, _pasid: Option<Pasid>) {
+    fn unmask(slot: View<'_, Self>, _control: u32) {
         io_write!(slot, .mask, 0);
     }
 

@@ -24,29 +24,26 @@ use kernel::{
 
 pub(crate) struct Chip;
 
-/// The control word of a slot: masking must keep the PASID that it is bound to.
-#[inline(always)]
-fn control(mask: bool, pasid: Option<Pasid>) -> u32 {
-    let control = SlotControl::zeroed().with_mask(mask);
-    match pasid {
-        Some(pasid) => control.with_pasid_en(true).with_pasid(pasid),
-        None => control,
-    }
-    .into_raw()
-}
-
 impl ims::Chip for Chip {
     const NAME: &'static CStr = c"IDXD-IMS";
     type Store<'a> = MmioArray<'a, SlotRegisters>;
 
-    #[inline(always)]
-    fn mask(slot: View<'_, Self>, pasid: Option<Pasid>) {
-        io_write!(slot, .control, control(true, pasid));
+    fn control(pasid: Option<Pasid>) -> u32 {
+        match pasid {
+            Some(pasid) => SlotControl::zeroed().with_pasid_en(true).with_pasid(pasid),
+            None => SlotControl::zeroed(),
+        }
+        .into_raw()
     }
 
     #[inline(always)]
-    fn unmask(slot: View<'_, Self>, pasid: Option<Pasid>) {
-        io_write!(slot, .control, control(false, pasid));
+    fn mask(slot: View<'_, Self>, control: u32) {
+        io_write!(slot, .control, control | SlotControl::MASK_MASK);
+    }
+
+    #[inline(always)]
+    fn unmask(slot: View<'_, Self>, control: u32) {
+        io_write!(slot, .control, control);
     }
 
     #[inline(always)]

@@ -399,7 +399,19 @@ pub struct Reservation<'a> {
     owner: u16,
 }
 
-impl Reservation<'_> {
+impl<'a> Reservation<'a> {
+    /// # Safety
+    ///
+    /// The result must take the place of one with these values that was forgotten.
+    pub(super) unsafe fn adopt(slots: &'a Allocator, index: u16, owner: u16) -> Self {
+        // INVARIANT: Per the safety requirements.
+        Self {
+            slots,
+            index,
+            owner,
+        }
+    }
+
     /// Returns the index of the slot.
     #[inline]
     pub fn index(&self) -> u16 {

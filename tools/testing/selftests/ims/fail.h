@@ -56,6 +56,8 @@ static const struct {
 	{ DEBUGFS "fail_page_alloc/min-order", "0" },
 };
 
+static const char * const injections[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
+
 static inline bool can_inject(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(injection_settings); i++)
@@ -74,8 +76,11 @@ static inline int only_nth(void)
 
 static inline int set_injection(const char *name, const char *value)
 {
-	return write_text(path_of(DEBUGFS "failslab/%s", name), value) ?:
-	       write_text(path_of(DEBUGFS "fail_page_alloc/%s", name), value);
+	int err = 0;
+
+	for (size_t i = 0; !err && i < ARRAY_SIZE(injections); i++)
+		err = write_text(path_of(DEBUGFS "%s/%s", injections[i], name), value);
+	return err;
 }
 
 /*
@@ -130,7 +135,8 @@ static inline int run_failing(const struct operation *operation, int nth, bool *
 	err = operation->run();
 	/* If it is this copy that fails, it was nothing in there. */
 	*failed = nth && pread(fd, left, sizeof(left) - 1, 0) > 0 && !atoi(left);
-	if (pwrite(fd, "0", 1, 0) != 1)
+	/* Nor this one; then the next gets there. */
+	if (pwrite(fd, "0", 1, 0) != 1 && pwrite(fd, "0", 1, 0) != 1)
 		err = -EBADF;
 	close(fd);
 	return err;
