@@ -49,7 +49,8 @@
 //!         Message, //
 //!     },
 //!     prelude::*,
-//!     str::CString, //
+//!     str::CString,
+//!     sync::Arc, //
 //! };
 //!
 //! #[repr(C)]
@@ -96,7 +97,7 @@
 //!     let window = Window::<0x1000>::new(holder, 0, c"my_device")?;
 //!     let domain = ims::Domain::new(holder, MmioArray::new(window, 0x800, 128)?)?;
 //!     let interrupt = domain.owner(domain.unlimited())?.alloc(None, None)?;
-//!     let name = CString::try_from(c"my_device")?;
+//!     let name = Arc::new(CString::try_from(c"my_device")?, GFP_KERNEL)?;
 //!
 //!     let handler = Ok(handler);
 //!     msi::request(interrupt, Flags::TRIGGER_NONE, name, None, handler).map_err(|(e, _)| e)

@@ -51,7 +51,8 @@ use crate::{
             Atomic,
             Full,
             Relaxed, //
-        }, //
+        },
+        Arc, //
     },
     time::Delta,
     types::Opaque, //
@@ -950,7 +951,7 @@ impl<'a> Interrupt<'a> {
         }
 
         let handler = Ok(Arrived(Atomic::new(false)));
-        let name = CString::try_from(c"drain")?;
+        let name = Arc::new(CString::try_from(c"drain")?, GFP_KERNEL)?;
         // SAFETY: The registration ends here.
         let registered =
             unsafe { Registered::new(self.into(), Flags::TRIGGER_NONE, name, None, handler)? };
@@ -1060,7 +1061,7 @@ pub struct Requested<'a, S: Source<'a>, H: irq::Handler + 'static> {
 pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
     source: S,
     flags: Flags,
-    name: CString,
+    name: Arc<CString>,
     limit: Option<NonZero<u32>>,
     handler: impl PinInit<H, Error> + 'a,
 ) -> Result<Requested<'a, S, H>, (Error, S)> {
@@ -1139,7 +1140,7 @@ impl<'b> Vectors<'b> {
         &'b self,
         index: usize,
         flags: Flags,
-        name: CString,
+        name: Arc<CString>,
         limit: Option<NonZero<u32>>,
         handler: impl PinInit<H, Error> + 'b,
     ) -> Result<Registered<'b, H>> {
@@ -1227,7 +1228,7 @@ impl Line for Virq {
 pub struct Registered<'a, H: irq::Handler + 'static> {
     registration: Pin<KBox<irq::Registration<'a, Contained<H>>>>,
     // Goes after the registration, which has a pointer to it.
-    _name: CString,
+    _name: Arc<CString>,
 }
 
 impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
@@ -1237,11 +1238,11 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
     unsafe fn new(
         request: IrqRequest<'a>,
         flags: Flags,
-        name: CString,
+        name: Arc<CString>,
         limit: Option<NonZero<u32>>,
         handler: impl PinInit<H, Error> + 'a,
     ) -> Result<Self> {
-        let text: *const CStr = &*name;
+        let text: *const CStr = &**name;
         let line = Virq(request.irq());
         let contained = try_pin_init!(Contained {
             handler <- handler,

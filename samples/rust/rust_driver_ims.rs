@@ -47,7 +47,10 @@ use kernel::{
     pci,
     prelude::*,
     str::CString,
-    sync::Mutex,
+    sync::{
+        Arc,
+        Mutex, //
+    },
     time::Delta,
     types::ForLt,
     uaccess::UserSliceReader, //
@@ -196,7 +199,7 @@ impl<'a> State<'a> {
         for interrupt in owner.alloc_block(count, None, Some(&spread))? {
             let number = queues.len();
             let name = fmt!("rust_driver_ims-{}-queue{number}", dev.as_ref().name());
-            let name = CString::try_from_fmt(name)?;
+            let name = Arc::new(CString::try_from_fmt(name)?, GFP_KERNEL)?;
             let queue = msi::request(interrupt, Flags::TRIGGER_NONE, name, None, Ok(Nothing));
             queues.push(queue.map_err(|(error, _)| error)?, GFP_KERNEL)?;
         }

@@ -62,7 +62,7 @@ impl auxiliary::Driver for Client {
             adev,
             |holder| {
                 let wq = holder.registration_data::<CovariantForLt!(WorkQueue<'_>)>()?;
-                Ok(KBox::pin(*wq, GFP_KERNEL)?)
+                Ok(KBox::pin(wq.clone(), GFP_KERNEL)?)
             },
             |_, wq, publisher| publisher.character_device::<Self>(wq.file_name()?, wq),
         )?;

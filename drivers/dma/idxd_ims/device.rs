@@ -352,6 +352,7 @@ impl<'a> Device<'a> {
             GFP_KERNEL,
         )?;
         let name = CString::try_from_fmt(fmt!("idxd_ims-{}-events", dev.as_ref().name()))?;
+        let name = Arc::new(name, GFP_KERNEL)?;
         let handler = msi::Vectors::new(holder, 1, 1)
             .and_then(|vectors| {
                 let handler = EventHandler(events.clone());

@@ -31,6 +31,7 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        Arc,
         Mutex, //
     },
     types::{
@@ -166,6 +167,7 @@ fn publish<'s, 'b>(
         let owner = device.domain.owner(limits).inspect_err(|e| {
             dev_err!(dev, "cannot give {limits:?} to work queue {index}: {e:?}\n");
         })?;
+        let name = fmt!("idxd_ims-{}-wq{index}", dev.as_ref().name());
         let wq = WorkQueue {
             device,
             index,
@@ -174,6 +176,7 @@ fn publish<'s, 'b>(
             pasid: parameters.pasid,
             file_ceiling: parameters.file_ceiling,
             storm_limit: parameters.storm_limit,
+            name: Arc::new(CString::try_from_fmt(name)?, GFP_KERNEL)?,
         };
 
         publisher.attributes(&CString::try_from_fmt(fmt!("wq{index}"))?, Share(owner))?;

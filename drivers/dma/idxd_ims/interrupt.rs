@@ -73,15 +73,11 @@ impl<'a> Interrupt<'a> {
             }
         };
 
-        let name = match wq.name() {
-            Ok(name) => name,
-            Err(error) => return (Self::Unbound(interrupt), Err(error)),
-        };
         let signal = try_pin_init!(Signal {
             target <- new_spinlock_irq!((eventfd, 0)),
         }? Error);
-        let (flags, limit) = (Flags::TRIGGER_NONE, wq.storm_limit);
-        let requested = match msi::request(interrupt, flags, name, limit, signal) {
+        let (flags, name) = (Flags::TRIGGER_NONE, wq.name.clone());
+        let requested = match msi::request(interrupt, flags, name, wq.storm_limit, signal) {
             Ok(requested) => requested,
             Err((error, interrupt)) => return (Self::Unbound(interrupt), Err(error)),
         };

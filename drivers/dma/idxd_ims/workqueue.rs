@@ -16,12 +16,15 @@ use kernel::{
     },
     prelude::*,
     str::CString,
-    sync::Mutex,
+    sync::{
+        Arc,
+        Mutex, //
+    },
     sysfs::Attributes, //
 };
 
 /// A work queue, as its parent registers it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct WorkQueue<'a> {
     pub(crate) device: &'a Device<'a>,
     pub(crate) index: u32,
@@ -33,15 +36,11 @@ pub(crate) struct WorkQueue<'a> {
     pub(crate) file_ceiling: u32,
     /// How often an interrupt may come in a second.
     pub(crate) storm_limit: Option<NonZero<u32>>,
+    /// The name of its interrupts.
+    pub(crate) name: Arc<CString>,
 }
 
 impl WorkQueue<'_> {
-    /// Returns the name of its interrupts.
-    pub(crate) fn name(&self) -> Result<CString> {
-        let device = self.device.pci().as_ref().name();
-        CString::try_from_fmt(fmt!("idxd_ims-{device}-wq{}", self.index))
-    }
-
     /// Returns the name of its character device.
     pub(crate) fn file_name(&self) -> Result<CString> {
         let device = self.device.pci().as_ref().name();
