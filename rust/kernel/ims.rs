@@ -475,19 +475,29 @@ impl<'a, C: Chip> Domain<'a, C> {
 
     /// Returns whether whoever gets slot `index`, which has no interrupt, gets nothing else: what
     /// was raised since its last owner masked it is delivered to nobody.
-    fn is_clean(self, index: u16, cookie: Cookie) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// What that fails with: nobody knows then.
+    fn is_clean(self, index: u16, cookie: Cookie) -> Result<bool> {
         let inner = self.inner();
-        let is_pending = || inner.state(index).is_some_and(|state| state.pending);
-        let drain = || self.0.alloc(index, cookie.0, None)?.drain();
+        let is_pending = || Ok::<_, Error>(inner.state(index).ok_or(EIO)?.pending);
 
-        if !is_pending() {
-            return true;
+        if inner.suspended.load(Relaxed) {
+            return Err(EAGAIN);
         }
-        if !inner.undrained.load(Relaxed) && drain().is_ok() && !is_pending() {
-            return true;
+        if !is_pending()? {
+            return Ok(true);
         }
-        inner.undrained.store(true, Relaxed);
-        false
+        if !inner.undrained.load(Relaxed) {
+            match self.0.alloc(index, cookie.0, None)?.drain() {
+                Ok(()) if !is_pending()? => return Ok(true),
+                Ok(()) | Err(ETIMEDOUT) => (),
+                Err(error) => return Err(error),
+            }
+            inner.undrained.store(true, Relaxed);
+        }
+        Ok(false)
     }
 
     /// Counts slot `index`, which is pending and free: its next owner would get that.
@@ -520,7 +530,7 @@ impl<'a, C: Chip> Domain<'a, C> {
     }
 
     /// Stops using the device, which is about to be reset or to lose power. Interrupts stay, and
-    /// can still be allocated, requested, masked and freed. What is pending is kept. Sleeps.
+    /// can still be requested, masked and freed; none is allocated. What is pending is kept. Sleeps.
     pub fn suspend(self) {
         let inner = self.inner();
         let irqs = self.0.lock_all();
@@ -603,8 +613,8 @@ impl<'a, C: Chip> Domain<'a, C> {
         not_free.saturating_sub(self.stale() as usize)
     }
 
-    /// Returns how many slots are out of use because they were pending when they were freed, or to
-    /// begin with, and stayed so.
+    /// Returns how many slots are out of use because they were pending when they were to be given
+    /// out, or to begin with, and stayed so.
     pub fn stale(self) -> u32 {
         self.inner().stale.load(Relaxed)
     }
@@ -680,6 +690,7 @@ impl<'a, C: Chip> Owner<'a, C> {
     /// - [`ENOSPC`] if no slot is left, or none that is not guaranteed to another owner, or the
     ///   parent domain cannot allocate.
     /// - [`EOPNOTSUPP`] if `affinity` is managed and the store is slow.
+    /// - [`EIO`] if the slot does not respond, [`EAGAIN`] while the domain is suspended.
     /// - What telling the device of an earlier change failed with.
     /// - [`ENOMEM`] if there is not enough memory.
     pub fn alloc(
@@ -693,7 +704,7 @@ impl<'a, C: Chip> Owner<'a, C> {
         let cookie = self.cookie(pasid);
         loop {
             let slot = inner.slots.reserve(self.index)?;
-            if self.domain.is_clean(slot.index(), cookie) {
+            if self.domain.is_clean(slot.index(), cookie)? {
                 return Interrupt::new(self.domain, slot, cookie, affinity.map(|masks| (masks, 0)));
             }
             self.domain.retire(slot.index());
@@ -720,7 +731,7 @@ impl<'a, C: Chip> Owner<'a, C> {
         let slots = inner.slots.reserve_block(self.index, count)?;
         let mut interrupts = KVVec::with_capacity(slots.len(), GFP_KERNEL)?;
         for (index, slot) in slots.into_iter().enumerate() {
-            if !self.domain.is_clean(slot.index(), cookie) {
+            if !self.domain.is_clean(slot.index(), cookie)? {
                 self.domain.retire(slot.index());
                 slot.retire();
                 return Err(EIO);

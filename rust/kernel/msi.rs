@@ -48,6 +48,7 @@ use crate::{
     sync::{
         aref::ARef,
         atomic::{
+            Acquire,
             Atomic,
             Full,
             Relaxed, //
@@ -253,17 +254,17 @@ impl Base {
         unsafe { self.dev.as_bound() }
     }
 
-    /// Notes that a handler has just been unregistered.
+    /// Notes that a handler has just been unregistered, and returns the cookie for that.
     #[inline(never)]
-    fn note_release(&self) {
+    fn note_release(&self) -> usize {
         let mut last = self.released.load(Relaxed);
 
         loop {
-            // INVARIANT: Taken after what it replaces, so no earlier.
+            // INVARIANT: Taken after what it replaces, so no earlier: it begins with a full barrier.
             // SAFETY: Safe to call.
             let cookie = unsafe { bindings::get_state_synchronize_rcu() };
             match self.released.cmpxchg(last, cookie, Full) {
-                Ok(_) => return,
+                Ok(_) => return cookie,
                 Err(now) => last = now,
             }
         }
@@ -841,7 +842,7 @@ pub struct Interrupt<'a> {
     base: NonNull<Base>,
     virq: u32,
     hwirq: u16,
-    handled: Atomic<i8>,
+    handled: Atomic<i16>,
     _domain: PhantomData<&'a Base>,
 }
 
@@ -853,11 +854,12 @@ unsafe impl Sync for Interrupt<'_> {}
 
 impl<'a> Interrupt<'a> {
     /// There was no handler.
-    const NEVER: i8 = 0;
+    const NEVER: i16 = 0;
     /// There is or was a handler, and nobody knows until when.
-    const HANDLED: i8 = 1;
-    /// There was a handler, and its end was noted.
-    const RELEASED: i8 = 2;
+    const HANDLED: i16 = 1;
+    /// There was a handler. Beside this bit are the lower ones of the cookie for its end.
+    const RELEASED: i16 = i16::MIN;
+    const COOKIE: usize = i16::MAX as usize;
 
     #[inline]
     fn base(&self) -> &'a Base {
@@ -878,8 +880,11 @@ impl<'a> Interrupt<'a> {
 
     /// Notes that the handler has just been unregistered.
     fn released(&self) {
-        self.base().note_release();
-        self.handled.store(Self::RELEASED, Relaxed);
+        let cookie = self.base().note_release();
+
+        // CAST: Some of its bits.
+        let low = (cookie & Self::COOKIE) as i16;
+        self.handled.store(Self::RELEASED | low, Relaxed);
     }
 
     /// Waits until no CPU is still on its way to the handler: one may have looked up the interrupt
@@ -888,20 +893,24 @@ impl<'a> Interrupt<'a> {
     fn synchronize(&self) {
         match self.handled.load(Relaxed) {
             Self::NEVER => (),
-            Self::RELEASED => {
-                let cookie = self.base().released.load(Relaxed);
-                // SAFETY: Whoever frees interrupts may sleep.
-                unsafe { bindings::cond_synchronize_rcu_expedited(cookie) }
-            }
             // SAFETY: Whoever frees interrupts may sleep.
-            _ => unsafe { bindings::synchronize_rcu_expedited() },
+            Self::HANDLED => unsafe { bindings::synchronize_rcu_expedited() },
+            low => {
+                let last = self.base().released.load(Acquire);
+                // The last one that is not after `last` and ends like its own: that, or a later one.
+                // CAST: Some of its bits.
+                let after = last.wrapping_sub(low as usize) & Self::COOKIE;
+
+                // SAFETY: Whoever frees interrupts may sleep.
+                unsafe { bindings::cond_synchronize_rcu_expedited(last.wrapping_sub(after)) }
+            }
         }
     }
 
-    #[inline(never)]
     /// # Safety
     ///
     /// `base` must begin a [`Domain`] that exists for `'a`, and come from a pointer to all of it.
+    #[inline(never)]
     unsafe fn new(
         base: NonNull<Base>,
         hwirq: u16,
@@ -995,6 +1004,7 @@ impl<'a> Interrupt<'a> {
 impl<'r> From<&'r Interrupt<'_>> for IrqRequest<'r> {
     #[inline]
     fn from(interrupt: &'r Interrupt<'_>) -> Self {
+        interrupt.handled.store(Interrupt::HANDLED, Relaxed);
         // SAFETY: `virq` is an interrupt of the device per the type invariant.
         unsafe { IrqRequest::new(interrupt.base().device(), interrupt.virq) }
     }
@@ -1071,7 +1081,6 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
 
     let interrupt = source.as_ref();
     interrupt.handled.store(Interrupt::HANDLED, Relaxed);
-
     // SAFETY: `virq` is an interrupt of the device, and outlives the registration: the two stay
     // together in `Requested`, whose fields are dropped in order.
     let request = unsafe { IrqRequest::new(interrupt.base().device(), interrupt.virq) };

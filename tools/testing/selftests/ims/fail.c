@@ -268,29 +268,33 @@ static int unbind_eventfd(void)
 	return ims_bind(&irq, -1);
 }
 
-/* Pending without an eventfd: to free it takes more than other interrupts. */
-static int alloc_pending(void)
+/* The only slot that is free was raised since it was masked: it takes more to allocate that. */
+static int free_pending(void)
 {
-	int err = ims_counter("stale") ? unbind_device() ?: bind_and_use() ?: close_file() ?:
-					 open_file() : 0;
+	page_write(PAGE_RAISE, irq.slot);
+	return wait_pending(&irq) ? free_irq() : -ETIMEDOUT;
+}
 
-	err = err ?: alloc();
-	if (!err) {
-		page_write(PAGE_RAISE, irq.slot);
-		err = wait_pending(&irq) ? 0 : -ETIMEDOUT;
-	}
-	return err;
+static int alloc_last(void)
+{
+	return ims_alloc(irq.file, -1, &irq);
 }
 
 static int prepare_pending(void)
 {
-	return prepare_file() ?: alloc_pending();
+	struct ims_irq *irqs;
+	int err = prepare_file(), count = err ? 0 : ims_alloc_all(&irqs);
+
+	if (!count)
+		return err ?: -ENOSPC;
+	irq = irqs[0];
+	free(irqs);
+	return free_pending();
 }
 
-/* If it could not be delivered to nobody, its slot is out of use. */
-static bool is_delivered_or_stale(void)
+static bool is_clean(void)
 {
-	return !ims_counter("used") && ims_counter("stale") <= 1 && file_works();
+	return ims_flags(&irq) == IDXD_IMS_STATE_MASKED && !ims_counter("stale");
 }
 
 static int mask(void)
@@ -502,10 +506,11 @@ FIXTURE_VARIANT_ADD(fail, free_bound) {
 	},
 };
 
-FIXTURE_VARIANT_ADD(fail, free_pending) {
+FIXTURE_VARIANT_ADD(fail, alloc_pending) {
 	.operation = {
-		.prepare = prepare_pending, .run = free_irq, .undo = alloc_pending,
-		.usable = is_delivered_or_stale, .allocates = true, .lossy = true,
+		.prepare = prepare_pending, .run = alloc_last, .undo = free_pending,
+		.usable = is_clean, .allocates = true, .lossy = true,
+		.errors = { -ENOMEM, -ENOSPC },
 	},
 };
 
