@@ -343,8 +343,7 @@ impl<C: Chip> msi::Chip for Inner<C> {
         self.change(irq.hwirq(), |slot| {
             C::unmask(slot, cookie.control());
             if cookie.is_pending() {
-                irq.set_cookie(cookie.0 & !Cookie::PENDING);
-                irq.retrigger();
+                deliver(irq, cookie);
             }
         });
     }
@@ -807,6 +806,14 @@ impl<'a, C: Chip> Owner<'a, C> {
         })?;
         range.map_or(Ok(()), print)
     }
+}
+
+/// Delivers what was pending when the slot was suspended.
+#[cold]
+#[inline(never)]
+fn deliver(irq: &IrqData, cookie: Cookie) {
+    irq.set_cookie(cookie.0 & !Cookie::PENDING);
+    irq.retrigger();
 }
 
 /// # Safety

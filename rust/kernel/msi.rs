@@ -55,7 +55,10 @@ use crate::{
         },
         Arc, //
     },
-    time::Delta,
+    time::{
+        msecs_to_jiffies,
+        Delta, //
+    },
     types::Opaque, //
 };
 
@@ -1186,13 +1189,21 @@ impl<H: irq::Handler> irq::Handler for Contained<H> {
     fn handle(&self) -> IrqReturn {
         let handled = self.handler.handle();
 
-        if let Some(limit) = self.mask.handled(&self.line) {
-            pr_warn!(
-                "interrupt {} came more than {limit} times in a second: masked\n",
-                self.line.0
-            );
+        if self.mask.is_limited() {
+            contain(&self.mask, &self.line);
         }
         handled
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn contain(mask: &Mask, line: &Virq) {
+    if let Some(limit) = mask.handled(line) {
+        pr_warn!(
+            "interrupt {} came more than {limit} times in a second: masked\n",
+            line.0
+        );
     }
 }
 
@@ -1200,7 +1211,10 @@ impl<H: irq::Handler> irq::Handler for Contained<H> {
 struct Virq(u32);
 
 impl Line for Virq {
-    const SECOND: usize = bindings::HZ as usize;
+    #[inline]
+    fn second(&self) -> usize {
+        msecs_to_jiffies(1000)
+    }
 
     #[inline]
     fn now(&self) -> usize {

@@ -235,7 +235,9 @@ impl<S> MmioArray<'_, S> {
     /// `index` must be less than `slots`.
     #[inline(always)]
     unsafe fn slot_unchecked(&self, index: u16) -> Mmio<'_, S> {
-        let slot = MmioRaw::new(self.base + usize::from(index) * size_of::<S>());
+        // The mapping has all of the slot, so that neither wraps.
+        let offset = usize::from(index).wrapping_mul(size_of::<S>());
+        let slot = MmioRaw::new(self.base.wrapping_add(offset));
 
         // SAFETY: The slot is mapped per the type invariant.
         unsafe { Mmio::from_raw(slot) }

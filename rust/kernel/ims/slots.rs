@@ -152,6 +152,9 @@ impl State {
 
         while start + count <= len {
             start = self.map.next_zero_bit(start)?;
+            if count == 1 {
+                return Some(start);
+            }
             let end = self.map.next_bit(start).unwrap_or(len);
             if end - start >= count {
                 return Some(start);

@@ -13,8 +13,8 @@ use crate::sync::atomic::{
 /// An interrupt that has a handler, as the core has it: it counts how often it is disabled, under a
 /// lock, and the handler only runs while that is zero.
 pub(super) trait Line {
-    /// A second, in units of [`Self::now`].
-    const SECOND: usize;
+    /// Returns a second in units of [`Self::now`].
+    fn second(&self) -> usize;
 
     /// Returns the time.
     fn now(&self) -> usize;
@@ -57,22 +57,23 @@ impl Mask {
         }
     }
 
+    /// Returns whether the handler is to call [`Self::handled`] each time that it has run.
+    #[inline(always)]
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit != 0
+    }
+
     /// The handler of `line` has just run: masks it if it comes too often. The first time, returns
     /// the limit that it exceeded. For the handler itself to call.
-    #[inline]
     pub(super) fn handled(&self, line: &impl Line) -> Option<u32> {
         (self.exceeds(line) && self.contain(line)).then_some(self.limit)
     }
 
     /// Returns whether the interrupt has just exceeded its limit.
-    #[inline]
-    fn exceeds<L: Line>(&self, line: &L) -> bool {
-        if self.limit == 0 {
-            return false;
-        }
+    fn exceeds(&self, line: &impl Line) -> bool {
         let now = line.now();
-        let count = match now.wrapping_sub(self.second.load(Relaxed)) < L::SECOND {
-            true => self.count.load(Relaxed) + 1,
+        let count = match now.wrapping_sub(self.second.load(Relaxed)) < line.second() {
+            true => self.count.load(Relaxed).wrapping_add(1),
             false => {
                 self.second.store(now, Relaxed);
                 1
@@ -86,7 +87,6 @@ impl Mask {
     }
 
     /// Returns whether that is the first time.
-    #[cold]
     fn contain(&self, line: &impl Line) -> bool {
         if self.masked.xchg(true, Relaxed) {
             return false;

@@ -292,6 +292,15 @@ TEST_F(storm, is_masked_and_said)
 	EXPECT_TRUE(wait_for(ims_signals(&self->irq) == 1));
 }
 
+/* Twice as often as it may come in a second, which a part of a second would not show. */
+TEST_F(storm, is_counted_by_the_second)
+{
+	if (!ims_page())
+		SKIP(return, "no test page");
+	raise_often(&self->irq, 6 * LIMIT, 2 * LIMIT);
+	EXPECT_TRUE(wait_for(ims_flags(&self->irq) & IDXD_IMS_STATE_MASKED));
+}
+
 TEST_F(storm, is_not_what_is_slower)
 {
 	if (!ims_page())

@@ -49,7 +49,7 @@ impl Irq {
             desc.pending = false;
             desc.in_progress = true;
             drop(desc);
-            let reported = self.mask.handled(self).is_some();
+            let reported = self.mask.is_limited() && self.mask.handled(self).is_some();
             desc = self.lock();
             desc.handled += 1;
             desc.reported += u32::from(reported);
@@ -81,7 +81,9 @@ impl Irq {
 }
 
 impl Line for Irq {
-    const SECOND: usize = 1;
+    fn second(&self) -> usize {
+        1
+    }
 
     /// The second does not end.
     fn now(&self) -> usize {
