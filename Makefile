@@ -3,9 +3,9 @@
 # The front of the bench: `make help`. A kernel build that is pointed here (make -C <kernel> M=<here>)
 # reads the Kbuild file beside this one instead.
 
-TARGETS := run check check-debug soak build boot guest shell lint clean clean-cache
+TARGETS := run check check-debug soak bench build boot guest shell lint clean clean-cache
 OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V KERNELS ONLY SOAK SEED CHAOS MACHINE DEVICE MODEL APPEND CMD \
-	XDG_CACHE_HOME
+	UPDATE XDG_CACHE_HOME
 
 # A misspelt option would be ignored without a word.
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -38,6 +38,7 @@ $(TARGETS):
 #:   check        every test, as TAP; the last line is "N passed, N failed, N skipped"
 #:   check-debug  the same on the debug and the real-time kernel: check KERNELS='debug rt'
 #:   soak         interrupts under fire, for long: as check
+#:   bench        Rust, C and MSI-X measured side by side: a table, and in out/bench figures and plots
 #:   build        what run and check build: kernel, module, selftests, device models (into out/)
 #:   boot         a guest with a shell on this terminal (leave with exit, or Ctrl-A X)
 #:   guest        one command in a guest: make guest CMD='cat /proc/interrupts'
@@ -55,10 +56,11 @@ $(TARGETS):
 #:   V=1                    show what the steps print as well as logging it
 #:   KERNELS='NAME...'      plain (default), debug (KASAN, lockdep, kmemleak, fault injection), rt (PREEMPT_RT);
 #:                          build, check: any of them; run, boot, guest: one
-#:   ONLY=GLOB              check: only the stages so named (lint model kunit e2e refusal chaos isolation referee)
+#:   ONLY=GLOB              check: only the stages so named (lint model kunit e2e refusal chaos isolation referee bench)
 #:   SOAK=N                 soak: interrupts raised on each machine (default 1000000); 0: none
 #:   SEED=N                 soak: what is done meanwhile follows from it (default 1)
 #:   CHAOS=N                soak: hostile devices, one a seed from 1 on (default 1000); 0: none
+#:   UPDATE=1               bench: write the figures and plots of the documentation anew
 #:   MACHINE=KIND           boot, guest: vtd, vtd-x2apic (default), amdvi, vtd-dma (it translates DMA),
 #:                          noremap, or vtd-virt or amdvi-virt (they say that they are emulated)
 #:   DEVICE=dsa|queue       boot, guest: the device, dsa (default) or one that has its messages in memory

@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 
-from . import boot, build, check, demo, guest, machine, procs, say, stages, variant
+from . import bench, boot, build, check, demo, guest, machine, procs, say, stages, variant
 
 
 def model():
@@ -31,6 +31,7 @@ COMMANDS = {
     "model": build.models,
     "check": check.main,
     "soak": lambda: check.main(table=stages.SOAK_STAGES),
+    "bench": bench.main,
     "run": demo.main,
     "boot": lambda: boot.interactive(machine_kind(), *model(), kernel(), os.environ.get("APPEND", "")),
     "guest": lambda: guest.main(machine_kind(), *model(), kernel()),

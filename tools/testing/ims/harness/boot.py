@@ -41,6 +41,9 @@ class Boot:
     kernel: variant.Variant = variant.PLAIN
     cpu: str = "max"
     qemu: tuple = ()
+    accel: str = paths.ACCEL
+    cpus: int = paths.CPUS
+    trace: tuple = ()  # what QEMU is to print once the guest asks for that
     allow: tuple = ()  # patterns of splats that the test provokes
     expect: tuple = ()  # patterns that the kernel's log must show
     check: Callable | None = None  # problems that it finds with the outcome
@@ -139,7 +142,10 @@ class Guest:
             procs.stop(model)
 
     def start_qemu(self, scratch, stack):
-        command = machine.qemu(self.boot.machine, self.boot.kernel.memory, self.boot.cpu, self.boot.qemu)
+        boot = self.boot
+        command = machine.qemu(
+            boot.machine, boot.kernel.memory, boot.cpu, boot.qemu, boot.accel, boot.cpus
+        )
         command += machine.shares(self.boot.sleeps)
         for name in ("console", "guest"):
             fifo = scratch / name

@@ -64,6 +64,7 @@ class Host:
             "kill-model": self.kill_model,
             "knock": lambda _: self.set_knocks(time.monotonic()),
             "silence": lambda _: self.set_knocks(None),
+            "trace": self.trace,
         }
 
     def close(self):
@@ -120,3 +121,8 @@ class Host:
         self.guest.leaving.add(number)
         self.guest.models[number].kill()
         procs.stop(self.guest.models[number])
+
+    def trace(self, _):
+        """From now on QEMU prints what the guest's boot says."""
+        for event in self.guest.boot.trace:
+            self.qmp().execute("trace-event-set-state", name=event, enable=True)

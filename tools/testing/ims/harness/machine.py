@@ -28,13 +28,13 @@ KINDS = {
 }
 
 
-def qemu(kind, memory, cpu="max", extra=()):
+def qemu(kind, memory, cpu="max", extra=(), accel=paths.ACCEL, cpus=paths.CPUS):
     """The machine without consoles, kernel and shares."""
-    if paths.ACCEL == "kvm" and cpu == "max":
+    if accel == "kvm" and cpu == "max":
         cpu = "host"
     return [
-        *("qemu-system-x86_64", "-machine", "q35,kernel-irqchip=split", "-accel", paths.ACCEL),
-        *("-cpu", cpu, "-smp", str(paths.CPUS), "-m", memory),
+        *("qemu-system-x86_64", "-machine", "q35,kernel-irqchip=split", "-accel", accel),
+        *("-cpu", cpu, "-smp", str(cpus), "-m", memory),
         *("-nodefaults", "-display", "none", "-no-reboot"),
         *KINDS[kind][0],
         *extra,

@@ -93,6 +93,21 @@ class Step:
         return lines, counted
 
 
+class Quiet(Step):
+    """A step that only its log tells of: for where results are printed."""
+
+    def __enter__(self):
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_text("")
+        return self
+
+    def show(self, state):
+        pass
+
+    def __exit__(self, kind, error, trace):
+        pass
+
+
 # Where the cause stands in a build's output; what follows is only make unwinding.
 CAUSE = re.compile(r"(^|\W)(error(\[E\d+\])?:|undefined (reference|symbol)|No space left)", re.I)
 

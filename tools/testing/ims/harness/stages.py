@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Callable
 from pathlib import PurePath
 
-from . import asleep, crate, crate_tests, isolation, lint, machine, paths
+from . import asleep, bench, crate, crate_tests, isolation, lint, machine, paths
 from .boot import Boot
 from .variant import PLAIN, Variant
 
@@ -261,6 +261,7 @@ STAGES = [
     Stage("chaos", boots=chaos),
     Stage("isolation", boots=isolated, all_kernels=False),
     Stage("referee", boots=referee, all_kernels=False),
+    Stage("bench", results=bench.check),
 ]
 
 # Of make soak.

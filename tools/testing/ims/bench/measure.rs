@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files in debugfs that measure when they are read. contestant.h and allocator.h have the same
+//! loops in C.
+
+use crate::{
+    HeldState,
+    Interrupt,
+    State, //
+};
+use kernel::{
+    debugfs::ScopedDir,
+    fmt,
+    ims::{
+        Allocator,
+        Limits, //
+    },
+    msi,
+    prelude::*,
+    sync::Arc,
+    time::{
+        Instant,
+        Monotonic, //
+    }, //
+};
+
+const REPEATS: usize = 201;
+/// Allocations at most whose median stands for the last of them.
+const AROUND: usize = 63;
+/// Interrupts: so many are measured once.
+const LARGE: usize = 2048;
+const CONTENDED: u32 = 2000;
+
+fn now() -> Instant<Monotonic> {
+    Instant::now()
+}
+
+fn since(start: Instant<Monotonic>, end: Instant<Monotonic>) -> i64 {
+    (end - start).as_nanos()
+}
+
+type Samples = KVVec<i64>;
+
+fn samples() -> Result<Samples> {
+    Ok(KVVec::with_capacity(REPEATS, GFP_KERNEL)?)
+}
+
+fn median(samples: &mut [i64]) -> i64 {
+    samples.sort_unstable();
+    samples[samples.len() / 2]
+}
+
+/// Has an error end a callback of debugfs.
+fn or_fail<T, E>(result: Result<T, E>) -> Result<T, fmt::Error>
+where
+    Error: From<E>,
+{
+    result.map_err(|error| {
+        pr_err!("bench: {:?}\n", Error::from(error));
+        fmt::Error
+    })
+}
+
+fn virq(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    held.with(|state| {
+        let interrupt: &msi::Interrupt<'_> = state.requested.source().as_ref();
+        writeln!(f, "{}", interrupt.virq())
+    })
+}
+
+const LIFE: [&str; 7] = [
+    "clock",
+    "alloc",
+    "request",
+    "free_irq",
+    "free",
+    "alloc_free",
+    "whole_life",
+];
+
+fn life_once(state: &State<'_>, samples: &mut [Samples; 7]) -> Result {
+    let mut add = |index: usize, value| samples[index].push(value, GFP_KERNEL);
+
+    let start = now();
+    let end = now();
+    add(0, since(start, end))?;
+
+    let t0 = now();
+    let interrupt = state.alloc()?;
+    let t1 = now();
+    let requested = state.request(interrupt)?;
+    let t2 = now();
+    let interrupt = requested.release();
+    let t3 = now();
+    drop(interrupt);
+    let t4 = now();
+    add(1, since(t0, t1))?;
+    add(2, since(t1, t2))?;
+    add(3, since(t2, t3))?;
+    add(4, since(t3, t4))?;
+
+    let start = now();
+    drop(state.alloc()?);
+    let end = now();
+    add(5, since(start, end))?;
+
+    let start = now();
+    drop(state.request(state.alloc()?)?.release());
+    let end = now();
+    add(6, since(start, end))?;
+    Ok(())
+}
+
+fn life(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let measure = |state: &State<'_>| -> Result<_> {
+        let mut all = [
+            samples()?,
+            samples()?,
+            samples()?,
+            samples()?,
+            samples()?,
+            samples()?,
+            samples()?,
+        ];
+        for _ in 0..REPEATS {
+            life_once(state, &mut all)?;
+        }
+        Ok(all)
+    };
+    let mut all = or_fail(held.with(|state| measure(state)))?;
+
+    for (name, samples) in LIFE.iter().zip(&mut all) {
+        writeln!(f, "{name} {}", median(samples))?;
+    }
+    Ok(())
+}
+
+/// After how many allocations the cost of one is shown.
+const STATIONS: [usize; 15] = [
+    16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 6144, 8192, 10240, 12288, 14336, 16128,
+];
+
+/// What `count` interrupts cost to allocate and to free.
+fn up_down(
+    state: &State<'_>,
+    count: usize,
+    mut grow: impl FnMut(usize, i64) -> Result,
+) -> Result<(i64, i64)> {
+    let mut interrupts = KVVec::with_capacity(count, GFP_KERNEL)?;
+    let mut last = [0; AROUND];
+    let (mut up, mut down) = (0, 0);
+
+    for index in 0..count {
+        let start = now();
+        let interrupt = state.alloc()?;
+        let took = since(start, now());
+        interrupts.push(interrupt, GFP_KERNEL)?;
+        up += took;
+        last[index % AROUND] = took;
+        // The one that stays was the first.
+        if STATIONS.contains(&(index + 2)) {
+            let mut around = last;
+            grow(index + 2, median(&mut around[..AROUND.min(index + 1)]))?;
+        }
+    }
+    for interrupt in interrupts {
+        let start = now();
+        drop(interrupt);
+        down += since(start, now());
+    }
+    Ok((up, down))
+}
+
+/// So many allocated and freed, several times if they are few.
+fn bulk_of(state: &State<'_>, count: usize, f: &mut fmt::Formatter<'_>, shows: bool) -> Result {
+    let repeats = if count < LARGE {
+        (LARGE / count) | 1
+    } else {
+        1
+    };
+    let mut ups = KVVec::with_capacity(repeats, GFP_KERNEL)?;
+    let mut downs = KVVec::with_capacity(repeats, GFP_KERNEL)?;
+
+    for _ in 0..repeats {
+        let (up, down) = up_down(state, count, |number, took| {
+            if shows {
+                writeln!(f, "grow {number} {took}")?;
+            }
+            Ok(())
+        })?;
+        ups.push(up, GFP_KERNEL)?;
+        downs.push(down, GFP_KERNEL)?;
+    }
+    writeln!(f, "up {count} {}", median(&mut ups))?;
+    writeln!(f, "down {count} {}", median(&mut downs))?;
+    Ok(())
+}
+
+fn bulk(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    held.with(|state| {
+        let room = state.room as usize;
+
+        for count in [1, 64, 256, 2048, room] {
+            or_fail(bulk_of(state, count, f, count == room))?;
+        }
+        Ok(())
+    })
+}
+
+/// Several at a time, one a CPU.
+fn contend(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    held.with(|state| {
+        let start = now();
+        for _ in 0..CONTENDED {
+            drop(or_fail(state.alloc())?);
+        }
+        writeln!(f, "contend {}", since(start, now()))
+    })
+}
+
+/// Each operation once, after a write that QEMU's trace has.
+fn trace(held: &HeldState, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    or_fail(held.with(|state| -> Result {
+        state.mark(1);
+        let interrupt = state.alloc()?;
+        state.mark(2);
+        let requested = state.request(interrupt)?;
+        state.mark(3);
+        let interrupt = requested.release();
+        state.mark(4);
+        drop(interrupt);
+        state.mark(0);
+        Ok(())
+    }))
+}
+
+/// What the owner of an interrupt has of it, in bytes.
+fn size(_held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "{}", size_of::<Interrupt<'_>>())
+}
+
+const FILLED: u32 = 16128;
+const CHURN: usize = 20000;
+/// Allocators that "keep" makes.
+const KEPT: usize = 4096;
+
+fn draw(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+fn measure_slots(
+    f: &mut fmt::Formatter<'_>,
+    slots: &Allocator,
+    owner: u16,
+    name: &str,
+) -> fmt::Result {
+    let (mut reserved, mut released) = (or_fail(samples())?, or_fail(samples())?);
+
+    for _ in 0..REPEATS {
+        let t0 = now();
+        let slot = slots.reserve(owner);
+        let t1 = now();
+        drop(slot);
+        let t2 = now();
+        or_fail(reserved.push(since(t0, t1), GFP_KERNEL))?;
+        or_fail(released.push(since(t1, t2), GFP_KERNEL))?;
+    }
+    writeln!(f, "reserve {name} {}", median(&mut reserved))?;
+    writeln!(f, "release {name} {}", median(&mut released))
+}
+
+/// The allocator alone: what taking and freeing a slot costs by how full it is.
+fn slots(_held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let slots = or_fail(Arc::pin_init(Allocator::new(FILLED), GFP_KERNEL))?;
+    let limits = Limits {
+        guarantee: 0,
+        ceiling: FILLED,
+    };
+    let owner = or_fail(slots.add_owner(limits))?;
+    let mut random = 88172645463325252;
+    let mut taken = or_fail(KVVec::with_capacity(FILLED as usize, GFP_KERNEL))?;
+    let fill = |taken: &mut KVVec<_>, count| -> Result {
+        while taken.len() < count {
+            taken.push(Some(slots.reserve(owner)?), GFP_KERNEL)?;
+        }
+        Ok(())
+    };
+    let filled = FILLED as usize;
+
+    measure_slots(f, &slots, owner, "0")?;
+    or_fail(fill(&mut taken, filled / 2))?;
+    measure_slots(f, &slots, owner, "50")?;
+    for _ in 0..CHURN {
+        let one = draw(&mut random) as usize % (filled / 2);
+
+        drop(taken[one].take());
+        taken[one] = Some(or_fail(slots.reserve(owner))?);
+    }
+    measure_slots(f, &slots, owner, "churned")?;
+    or_fail(fill(&mut taken, filled * 99 / 100))?;
+    measure_slots(f, &slots, owner, "99")?;
+    or_fail(fill(&mut taken, filled))?;
+    measure_slots(f, &slots, owner, "100")
+}
+
+/// The first time makes allocators and keeps them; the next frees them.
+fn keep(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    held.with(|state| {
+        let mut kept = state.kept.lock();
+
+        if kept.take().is_some() {
+            return Ok(());
+        }
+        let make = || -> Result<_> {
+            let mut kept = KVVec::with_capacity(KEPT, GFP_KERNEL)?;
+            for _ in 0..KEPT {
+                let slots = Arc::pin_init(Allocator::new(FILLED), GFP_KERNEL)?;
+                kept.push(slots, GFP_KERNEL)?;
+            }
+            Ok(kept)
+        };
+        *kept = Some(or_fail(make())?);
+        writeln!(f, "kept {KEPT} of {FILLED} slots")
+    })
+}
+
+pub(crate) fn files<'data>(held: &'data HeldState, dir: &ScopedDir<'data, '_>) {
+    dir.read_callback_file(c"virq", held, &virq);
+    dir.read_callback_file(c"life", held, &life);
+    dir.read_callback_file(c"bulk", held, &bulk);
+    dir.read_callback_file(c"contend", held, &contend);
+    dir.read_callback_file(c"trace", held, &trace);
+    dir.read_callback_file(c"size", held, &size);
+    dir.read_callback_file(c"slots", held, &slots);
+    dir.read_callback_file(c"keep", held, &keep);
+}
