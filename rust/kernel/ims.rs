@@ -212,11 +212,11 @@ pub unsafe trait Store: Send + Sync {
     fn slots(&self) -> u32;
 
     /// Returns a view of slot `index`, if there is one.
-    fn slot(&self, index: u16) -> Option<Self::View<'_>>;
+    fn slot(&self, index: u32) -> Option<Self::View<'_>>;
 
     /// As [`Self::slot`], but there is none while the device must not be accessed. Atomic.
     #[inline(always)]
-    fn awake_slot(&self, index: u16) -> Option<Self::View<'_>> {
+    fn awake_slot(&self, index: u32) -> Option<Self::View<'_>> {
         self.slot(index)
     }
 
@@ -225,7 +225,7 @@ pub unsafe trait Store: Send + Sync {
 
     /// Notes that slot `index` has changed. Atomic.
     #[inline(always)]
-    fn changed(&self, _index: u16) {}
+    fn changed(&self, _index: u32) {}
 
     /// Tells the device of the batch so far. This task has called [`Self::lock`]. May sleep.
     fn tell(&self) {}
@@ -361,7 +361,8 @@ impl<C: Chip> msi::Chip for Inner<C> {
 
 impl<C: Chip> Inner<C> {
     #[inline(always)]
-    fn change(&self, index: u16, change: impl FnOnce(View<'_, C>)) {
+    fn change(&self, index: impl Into<u32>, change: impl FnOnce(View<'_, C>)) {
+        let index = index.into();
         if let Some(slot) = self.store.awake_slot(index) {
             change(slot);
             self.store.changed(index);
@@ -369,7 +370,8 @@ impl<C: Chip> Inner<C> {
     }
 
     /// As [`Self::change`], while the store is suspended.
-    fn change_asleep(&self, index: u16, change: impl FnOnce(View<'_, C>)) {
+    fn change_asleep(&self, index: impl Into<u32>, change: impl FnOnce(View<'_, C>)) {
+        let index = index.into();
         if let Some(slot) = self.store.slot(index) {
             change(slot);
             self.store.changed(index);
@@ -377,8 +379,8 @@ impl<C: Chip> Inner<C> {
     }
 
     #[inline(always)]
-    fn state(&self, index: u16) -> Option<State> {
-        C::state(self.store.awake_slot(index)?)
+    fn state(&self, index: impl Into<u32>) -> Option<State> {
+        C::state(self.store.awake_slot(index.into())?)
     }
 }
 
@@ -458,7 +460,11 @@ impl<'a, C: Chip> Domain<'a, C> {
         inner.store.check()?;
 
         for index in self.slots() {
-            let state = inner.store.slot(index).and_then(C::state).ok_or(EIO)?;
+            let state = inner
+                .store
+                .slot(index.into())
+                .and_then(C::state)
+                .ok_or(EIO)?;
             if !state.masked {
                 return Err(EIO);
             }
@@ -544,7 +550,7 @@ impl<'a, C: Chip> Domain<'a, C> {
         });
         inner.store.tell();
         irqs.for_each(|irq| {
-            let state = inner.store.slot(irq.hwirq).and_then(C::state);
+            let state = inner.store.slot(irq.hwirq.into()).and_then(C::state);
             if state.is_some_and(|state| state.pending) {
                 irq.set_cookie(irq.cookie | Cookie::PENDING);
             }
@@ -1003,7 +1009,7 @@ mod tests {
         );
 
         // One past the end, and the last number there is.
-        for index in [5, u16::MAX] {
+        for index in [5, u32::MAX] {
             assert!(store.slot(index).is_none());
         }
 

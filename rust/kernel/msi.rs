@@ -130,12 +130,12 @@ impl IrqData {
 
     /// Returns the number of the interrupt in its domain.
     #[inline]
-    pub fn hwirq(&self) -> u16 {
+    pub fn hwirq(&self) -> u32 {
         // SAFETY: Valid per the type invariant; `hwirq` does not change while callbacks run.
         let hwirq = unsafe { (*self.0.get()).hwirq };
 
         // CAST: `Interrupt::new()` is the only source of numbers and takes a `u16`.
-        hwirq as u16
+        hwirq as u32
     }
 
     #[inline]
@@ -1189,7 +1189,7 @@ impl<H: irq::Handler> irq::Handler for Contained<H> {
     fn handle(&self) -> IrqReturn {
         let handled = self.handler.handle();
 
-        if self.mask.is_limited() {
+        if self.mask.exceeds(&self.line) {
             contain(&self.mask, &self.line);
         }
         handled
@@ -1199,7 +1199,7 @@ impl<H: irq::Handler> irq::Handler for Contained<H> {
 #[cold]
 #[inline(never)]
 fn contain(mask: &Mask, line: &Virq) {
-    if let Some(limit) = mask.handled(line) {
+    if let Some(limit) = mask.contain(line) {
         pr_warn!(
             "interrupt {} came more than {limit} times in a second: masked\n",
             line.0
@@ -1211,11 +1211,6 @@ fn contain(mask: &Mask, line: &Virq) {
 struct Virq(u32);
 
 impl Line for Virq {
-    #[inline]
-    fn second(&self) -> usize {
-        msecs_to_jiffies(1000)
-    }
-
     #[inline]
     fn now(&self) -> usize {
         // SAFETY: The core counts while this is read; any value serves.
@@ -1270,7 +1265,7 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
         let contained = try_pin_init!(Contained {
             handler <- handler,
             line,
-            mask: Mask::new(limit.map_or(0, NonZero::get)),
+            mask: Mask::new(limit.map_or(0, NonZero::get), msecs_to_jiffies(1000)),
         }? Error);
 
         // If the result is leaked, so is its memory: the name and the handler, which owns what it

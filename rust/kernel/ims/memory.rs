@@ -163,8 +163,9 @@ where
     }
 
     #[inline(always)]
-    fn slot(&self, index: u16) -> Option<CoherentView<'_, S>> {
-        let view = || Ok::<_, Error>(io_project!(self.contexts, [try: usize::from(index)].0));
+    fn slot(&self, index: u32) -> Option<CoherentView<'_, S>> {
+        // CAST: From 32 to 64 bits.
+        let view = || Ok::<_, Error>(io_project!(self.contexts, [try: index as usize].0));
         view().ok()
     }
 
@@ -173,9 +174,10 @@ where
     }
 
     #[inline]
-    fn changed(&self, index: u16) {
-        if u32::from(index) < self.slots() {
-            self.changed.set_bit_atomic(index.into());
+    fn changed(&self, index: u32) {
+        if index < self.slots() {
+            // CAST: From 32 to 64 bits.
+            self.changed.set_bit_atomic(index as usize);
         }
     }
 

@@ -201,8 +201,8 @@ unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
     }
 
     #[inline(always)]
-    fn slot(&self, index: u16) -> Option<Mmio<'_, S>> {
-        if u32::from(index) >= self.slots {
+    fn slot(&self, index: u32) -> Option<Mmio<'_, S>> {
+        if index >= self.slots {
             return None;
         }
         // SAFETY: Just checked.
@@ -210,8 +210,8 @@ unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
     }
 
     #[inline(always)]
-    fn awake_slot(&self, index: u16) -> Option<Mmio<'_, S>> {
-        if u32::from(index) >= self.awake.load(Relaxed) {
+    fn awake_slot(&self, index: u32) -> Option<Mmio<'_, S>> {
+        if index >= self.awake.load(Relaxed) {
             return None;
         }
         // SAFETY: Just checked, and `awake` is no more than `slots`.
@@ -234,9 +234,10 @@ impl<S> MmioArray<'_, S> {
     ///
     /// `index` must be less than `slots`.
     #[inline(always)]
-    unsafe fn slot_unchecked(&self, index: u16) -> Mmio<'_, S> {
+    unsafe fn slot_unchecked(&self, index: u32) -> Mmio<'_, S> {
         // The mapping has all of the slot, so that neither wraps.
-        let offset = usize::from(index).wrapping_mul(size_of::<S>());
+        // CAST: From 32 to 64 bits.
+        let offset = (index as usize).wrapping_mul(size_of::<S>());
         let slot = MmioRaw::new(self.base.wrapping_add(offset));
 
         // SAFETY: The slot is mapped per the type invariant.

@@ -13,10 +13,7 @@ use crate::sync::atomic::{
 /// An interrupt that has a handler, as the core has it: it counts how often it is disabled, under a
 /// lock, and the handler only runs while that is zero.
 pub(super) trait Line {
-    /// Returns a second in units of [`Self::now`].
-    fn second(&self) -> usize;
-
-    /// Returns the time.
+    /// Returns the time, which wraps.
     fn now(&self) -> usize;
 
     /// Disables the interrupt once more.
@@ -36,6 +33,8 @@ pub(super) trait Line {
 pub(super) struct Mask {
     /// How often it may come in a second; 0 for any.
     limit: u32,
+    /// How long a second is, as the line has the time.
+    length: usize,
     /// When the second began, and how often it has come since. Only the handler, which does not run
     /// twice at a time, uses these.
     second: Atomic<usize>,
@@ -47,9 +46,10 @@ pub(super) struct Mask {
 
 impl Mask {
     #[inline]
-    pub(super) fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32, length: usize) -> Self {
         Self {
             limit,
+            length,
             second: Atomic::new(0),
             count: Atomic::new(0),
             masked: Atomic::new(false),
@@ -57,22 +57,15 @@ impl Mask {
         }
     }
 
-    /// Returns whether the handler is to call [`Self::handled`] each time that it has run.
+    /// The handler of `line` has just run: returns whether that exceeds the limit. For the handler
+    /// itself to call.
     #[inline(always)]
-    pub(super) fn is_limited(&self) -> bool {
-        self.limit != 0
-    }
-
-    /// The handler of `line` has just run: masks it if it comes too often. The first time, returns
-    /// the limit that it exceeded. For the handler itself to call.
-    pub(super) fn handled(&self, line: &impl Line) -> Option<u32> {
-        (self.exceeds(line) && self.contain(line)).then_some(self.limit)
-    }
-
-    /// Returns whether the interrupt has just exceeded its limit.
-    fn exceeds(&self, line: &impl Line) -> bool {
+    pub(super) fn exceeds(&self, line: &impl Line) -> bool {
+        if self.limit == 0 {
+            return false;
+        }
         let now = line.now();
-        let count = match now.wrapping_sub(self.second.load(Relaxed)) < line.second() {
+        let count = match now.wrapping_sub(self.second.load(Relaxed)) < self.length {
             true => self.count.load(Relaxed).wrapping_add(1),
             false => {
                 self.second.store(now, Relaxed);
@@ -86,13 +79,14 @@ impl Mask {
         exceeds
     }
 
-    /// Returns whether that is the first time.
-    fn contain(&self, line: &impl Line) -> bool {
+    /// Masks `line`, which exceeds its limit. The first time, returns the limit. For the handler
+    /// itself to call.
+    pub(super) fn contain(&self, line: &impl Line) -> Option<u32> {
         if self.masked.xchg(true, Relaxed) {
-            return false;
+            return None;
         }
         line.disable_nosync();
-        !self.reported.xchg(true, Relaxed)
+        (!self.reported.xchg(true, Relaxed)).then_some(self.limit)
     }
 
     /// Masks `line`: its handler does not run when this returns, and will not before

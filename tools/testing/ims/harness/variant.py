@@ -41,7 +41,9 @@ VARIANTS = {
             "kernel-debug.config",
             slow=5,
             memory="2G",
-            append="kmemleak=on",
+            # With five levels of page tables KASAN reports an interrupt that comes in the moment in
+            # which identify_cpu() has forgotten what the CPU can do.
+            append="kmemleak=on no5lvl",
             after=("sh guest/leaks.sh",),
             machines=("vtd-x2apic", "amdvi"),
         ),

@@ -26,7 +26,7 @@ pub(crate) struct Irq {
 impl Irq {
     pub(crate) fn new(limit: u32) -> Self {
         Self {
-            mask: Mask::new(limit),
+            mask: Mask::new(limit, 1),
             desc: Mutex::default(),
             idle: Condvar::new(),
         }
@@ -49,7 +49,7 @@ impl Irq {
             desc.pending = false;
             desc.in_progress = true;
             drop(desc);
-            let reported = self.mask.is_limited() && self.mask.handled(self).is_some();
+            let reported = self.mask.exceeds(self) && self.mask.contain(self).is_some();
             desc = self.lock();
             desc.handled += 1;
             desc.reported += u32::from(reported);
@@ -81,10 +81,6 @@ impl Irq {
 }
 
 impl Line for Irq {
-    fn second(&self) -> usize {
-        1
-    }
-
     /// The second does not end.
     fn now(&self) -> usize {
         0
