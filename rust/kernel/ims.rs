@@ -152,8 +152,8 @@ pub use self::{
 /// A process address space id: 20 bits, as PCIe defines it.
 pub type Pasid = Bounded<u32, 20>;
 
-/// What the MSI descriptor of an interrupt keeps: the chip's control word in bits 31:0, the owner in
-/// bits 63:48. Bit 32: the slot was pending when the device was suspended, and that is to be
+/// What the MSI descriptor of an interrupt keeps: the chip's control word in bits 31:0, the owner
+/// in bits 63:48. Bit 32: the slot was pending when the device was suspended, and that is to be
 /// delivered when it is unmasked.
 #[derive(Clone, Copy)]
 struct Cookie(u64);
@@ -212,11 +212,11 @@ pub unsafe trait Store: Send + Sync {
     fn slots(&self) -> u32;
 
     /// Returns a view of slot `index`, if there is one.
-    fn slot(&self, index: u32) -> Option<Self::View<'_>>;
+    fn slot(&self, index: usize) -> Option<Self::View<'_>>;
 
     /// As [`Self::slot`], but there is none while the device must not be accessed. Atomic.
     #[inline(always)]
-    fn awake_slot(&self, index: u32) -> Option<Self::View<'_>> {
+    fn awake_slot(&self, index: usize) -> Option<Self::View<'_>> {
         self.slot(index)
     }
 
@@ -225,7 +225,7 @@ pub unsafe trait Store: Send + Sync {
 
     /// Notes that slot `index` has changed. Atomic.
     #[inline(always)]
-    fn changed(&self, _index: u32) {}
+    fn changed(&self, _index: usize) {}
 
     /// Tells the device of the batch so far. This task has called [`Self::lock`]. May sleep.
     fn tell(&self) {}
@@ -361,7 +361,7 @@ impl<C: Chip> msi::Chip for Inner<C> {
 
 impl<C: Chip> Inner<C> {
     #[inline(always)]
-    fn change(&self, index: impl Into<u32>, change: impl FnOnce(View<'_, C>)) {
+    fn change(&self, index: impl Into<usize>, change: impl FnOnce(View<'_, C>)) {
         let index = index.into();
         if let Some(slot) = self.store.awake_slot(index) {
             change(slot);
@@ -370,7 +370,7 @@ impl<C: Chip> Inner<C> {
     }
 
     /// As [`Self::change`], while the store is suspended.
-    fn change_asleep(&self, index: impl Into<u32>, change: impl FnOnce(View<'_, C>)) {
+    fn change_asleep(&self, index: impl Into<usize>, change: impl FnOnce(View<'_, C>)) {
         let index = index.into();
         if let Some(slot) = self.store.slot(index) {
             change(slot);
@@ -379,7 +379,7 @@ impl<C: Chip> Inner<C> {
     }
 
     #[inline(always)]
-    fn state(&self, index: impl Into<u32>) -> Option<State> {
+    fn state(&self, index: impl Into<usize>) -> Option<State> {
         C::state(self.store.awake_slot(index.into())?)
     }
 }
@@ -535,7 +535,8 @@ impl<'a, C: Chip> Domain<'a, C> {
     }
 
     /// Stops using the device, which is about to be reset or to lose power. Interrupts stay, and
-    /// can still be requested, masked and freed; none is allocated. What is pending is kept. Sleeps.
+    /// can still be requested, masked and freed; none is allocated. What is pending is kept.
+    /// Sleeps.
     pub fn suspend(self) {
         let inner = self.inner();
         let irqs = self.0.lock_all();
@@ -1009,7 +1010,7 @@ mod tests {
         );
 
         // One past the end, and the last number there is.
-        for index in [5, u32::MAX] {
+        for index in [5, usize::MAX] {
             assert!(store.slot(index).is_none());
         }
 

@@ -130,12 +130,9 @@ impl IrqData {
 
     /// Returns the number of the interrupt in its domain.
     #[inline]
-    pub fn hwirq(&self) -> u32 {
+    pub fn hwirq(&self) -> usize {
         // SAFETY: Valid per the type invariant; `hwirq` does not change while callbacks run.
-        let hwirq = unsafe { (*self.0.get()).hwirq };
-
-        // CAST: `Interrupt::new()` is the only source of numbers and takes a `u16`.
-        hwirq as u32
+        unsafe { (*self.0.get()).hwirq }
     }
 
     #[inline]
@@ -263,7 +260,7 @@ impl Base {
         let mut last = self.released.load(Relaxed);
 
         loop {
-            // INVARIANT: Taken after what it replaces, so no earlier: it begins with a full barrier.
+            // INVARIANT: Taken after what it replaces, behind a full barrier, so no earlier.
             // SAFETY: Safe to call.
             let cookie = unsafe { bindings::get_state_synchronize_rcu() };
             match self.released.cmpxchg(last, cookie, Full) {
@@ -900,7 +897,7 @@ impl<'a> Interrupt<'a> {
             Self::HANDLED => unsafe { bindings::synchronize_rcu_expedited() },
             low => {
                 let last = self.base().released.load(Acquire);
-                // The last one that is not after `last` and ends like its own: that, or a later one.
+                // The last that is not after `last` and ends like its own: that, or a later one.
                 // CAST: Some of its bits.
                 let after = last.wrapping_sub(low as usize) & Self::COOKIE;
 

@@ -163,9 +163,8 @@ where
     }
 
     #[inline(always)]
-    fn slot(&self, index: u32) -> Option<CoherentView<'_, S>> {
-        // CAST: From 32 to 64 bits.
-        let view = || Ok::<_, Error>(io_project!(self.contexts, [try: index as usize].0));
+    fn slot(&self, index: usize) -> Option<CoherentView<'_, S>> {
+        let view = || Ok::<_, Error>(io_project!(self.contexts, [try: index].0));
         view().ok()
     }
 
@@ -174,10 +173,9 @@ where
     }
 
     #[inline]
-    fn changed(&self, index: u32) {
-        if index < self.slots() {
-            // CAST: From 32 to 64 bits.
-            self.changed.set_bit_atomic(index as usize);
+    fn changed(&self, index: usize) {
+        if index < self.contexts.len() {
+            self.changed.set_bit_atomic(index);
         }
     }
 

@@ -142,9 +142,9 @@ impl<'a, const SIZE: usize> IoBase<'a> for Window<'a, SIZE> {
 /// From `base`, `slots` values of type `S` are mapped and aligned for `'a`. `awake` is no more.
 pub struct MmioArray<'a, S> {
     base: usize,
-    slots: u32,
+    slots: usize,
     /// As `slots`, or zero while the store is suspended.
-    awake: Atomic<u32>,
+    awake: Atomic<usize>,
     _slots: PhantomData<&'a [S]>,
 }
 
@@ -171,7 +171,9 @@ impl<'a, S> MmioArray<'a, S> {
             .checked_add(offset)
             .ok_or(ERANGE)?;
         let room = view.size().checked_sub(offset).ok_or(ERANGE)?;
-        if room / size_of::<S>() < slots as usize {
+        // CAST: From 32 to 64 bits.
+        let slots = slots as usize;
+        if room / size_of::<S>() < slots {
             return Err(ERANGE);
         }
         if base % align_of::<S>() != 0 {
@@ -197,11 +199,12 @@ unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
 
     #[inline]
     fn slots(&self) -> u32 {
-        self.slots
+        // CAST: `new()` allows at most 65536.
+        self.slots as u32
     }
 
     #[inline(always)]
-    fn slot(&self, index: u32) -> Option<Mmio<'_, S>> {
+    fn slot(&self, index: usize) -> Option<Mmio<'_, S>> {
         if index >= self.slots {
             return None;
         }
@@ -210,7 +213,7 @@ unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
     }
 
     #[inline(always)]
-    fn awake_slot(&self, index: u32) -> Option<Mmio<'_, S>> {
+    fn awake_slot(&self, index: usize) -> Option<Mmio<'_, S>> {
         if index >= self.awake.load(Relaxed) {
             return None;
         }
@@ -234,10 +237,9 @@ impl<S> MmioArray<'_, S> {
     ///
     /// `index` must be less than `slots`.
     #[inline(always)]
-    unsafe fn slot_unchecked(&self, index: u32) -> Mmio<'_, S> {
+    unsafe fn slot_unchecked(&self, index: usize) -> Mmio<'_, S> {
         // The mapping has all of the slot, so that neither wraps.
-        // CAST: From 32 to 64 bits.
-        let offset = (index as usize).wrapping_mul(size_of::<S>());
+        let offset = index.wrapping_mul(size_of::<S>());
         let slot = MmioRaw::new(self.base.wrapping_add(offset));
 
         // SAFETY: The slot is mapped per the type invariant.
@@ -257,8 +259,8 @@ impl<'a, S> MmioArray<'a, S> {
         // INVARIANT: The memory is borrowed for `'a`; x86 accesses it like MMIO.
         Self {
             base: table.as_mut_ptr().expose_provenance(),
-            slots: table.len() as u32,
-            awake: Atomic::new(table.len() as u32),
+            slots: table.len(),
+            awake: Atomic::new(table.len()),
             _slots: PhantomData,
         }
     }

@@ -65,18 +65,19 @@ impl Mask {
             return false;
         }
         let now = line.now();
-        let count = match now.wrapping_sub(self.second.load(Relaxed)) < self.length {
-            true => self.count.load(Relaxed).wrapping_add(1),
-            false => {
-                self.second.store(now, Relaxed);
-                1
-            }
-        };
+        if now.wrapping_sub(self.second.load(Relaxed)) >= self.length {
+            self.second.store(now, Relaxed);
+            self.count.store(0, Relaxed);
+        }
 
-        // Begins again, so that whoever unmasks it has a full second.
-        let exceeds = count > self.limit;
-        self.count.store(if exceeds { 0 } else { count }, Relaxed);
-        exceeds
+        let count = self.count.load(Relaxed).wrapping_add(1);
+        if count > self.limit {
+            // Whoever unmasks it has a full second.
+            self.count.store(0, Relaxed);
+            return true;
+        }
+        self.count.store(count, Relaxed);
+        false
     }
 
     /// Masks `line`, which exceeds its limit. The first time, returns the limit. For the handler

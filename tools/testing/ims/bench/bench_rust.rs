@@ -83,7 +83,7 @@ struct Count(Atomic<u64>);
 
 impl irq::Handler for Count {
     fn handle(&self) -> IrqReturn {
-        self.0.fetch_add(1, Relaxed);
+        self.0.add(1, Relaxed);
         IrqReturn::Handled
     }
 }

@@ -19,7 +19,7 @@ static int sleep_and_wake(const char *state, const char *level)
 }
 
 /* Has the host, which listens at @tty, do something. */
-static bool ask(const char *tty, const char *what)
+static bool host_does(const char *tty, const char *what)
 {
 	int fd = open(tty, O_RDWR | O_CLOEXEC);
 	bool said, done = false;
@@ -105,15 +105,16 @@ FIXTURE_TEARDOWN(idle)
 
 TEST_F_TIMEOUT(idle, keeps_all, 60)
 {
-	const char *host = getenv("IMS_HOST");
+	const char *host = getenv("IMS_HOST"), *wakeup;
 
 	if (!host)
 		SKIP(return, "there is nobody to wake this machine");
-	ASSERT_EQ(0, write_text(path_of("/sys/class/tty/%s/power/wakeup", basename(host)), "enabled"));
+	wakeup = path_of("/sys/class/tty/%s/power/wakeup", basename(host));
+	ASSERT_EQ(0, write_text(wakeup, "enabled"));
 	hold(_metadata, &self->kept.kept);
-	ASSERT_TRUE(ask(host, "knock"));
+	ASSERT_TRUE(host_does(host, "knock"));
 	ASSERT_EQ(0, sleep_and_wake("freeze", "none"));
-	ASSERT_TRUE(ask(host, "silence"));
+	ASSERT_TRUE(host_does(host, "silence"));
 	EXPECT_EQ(self->kept.kept.cpu, cpu_of(&self->kept.kept.moved));
 	expect_kept(_metadata, &self->kept.kept);
 }
