@@ -961,9 +961,10 @@ impl<'a> Interrupt<'a> {
 
         let handler = Ok(Arrived(Atomic::new(false)));
         let name = Arc::new(CString::try_from(c"drain")?, GFP_KERNEL)?;
-        // SAFETY: The registration ends here.
-        let registered =
-            unsafe { Registered::new(self.into(), Flags::TRIGGER_NONE, name, None, handler)? };
+        // SAFETY: The registration ends here, before the interrupt can.
+        let registered = unsafe {
+            Registered::new(self.registrable(), Flags::TRIGGER_NONE, name, None, handler)?
+        };
         let arrived = read_poll_timeout(
             || Ok(registered.handler().0.load(Relaxed)),
             |&arrived| arrived,
@@ -999,14 +1000,17 @@ impl<'a> Interrupt<'a> {
         // SAFETY: The interrupt is ours per the type invariant.
         unsafe { cookie(self.desc()) }
     }
-}
 
-impl<'r> From<&'r Interrupt<'_>> for IrqRequest<'r> {
-    #[inline]
-    fn from(interrupt: &'r Interrupt<'_>) -> Self {
-        interrupt.handled.store(Interrupt::HANDLED, Relaxed);
-        // SAFETY: `virq` is an interrupt of the device per the type invariant.
-        unsafe { IrqRequest::new(interrupt.base().device(), interrupt.virq) }
+    /// Returns what it takes to register a handler.
+    ///
+    /// # Safety
+    ///
+    /// The interrupt must not be dropped before what is registered, nor if that is leaked.
+    unsafe fn registrable(&self) -> IrqRequest<'a> {
+        self.handled.store(Self::HANDLED, Relaxed);
+        // SAFETY: `virq` is an interrupt of the device per the type invariant, and stays so as long
+        // as there is a handler, per the safety requirements.
+        unsafe { IrqRequest::new(self.base().device(), self.virq) }
     }
 }
 
@@ -1015,13 +1019,10 @@ impl Drop for Interrupt<'_> {
     fn drop(&mut self) {
         let (dev, hwirq) = (self.base().dev.as_raw(), self.hwirq.into());
 
-        // SAFETY: The interrupt is ours per the type invariant. Registrations borrow `self`, so all
-        // of them were dropped or leaked.
-        unsafe {
-            free_leaked_handlers(self.virq);
-            self.synchronize();
-            bindings::msi_domain_free_irqs_range(dev, DOMAIN_ID, hwirq, hwirq);
-        }
+        self.synchronize();
+        // SAFETY: The interrupt is ours per the type invariant. It has no handler, see
+        // `registrable()`.
+        unsafe { bindings::msi_domain_free_irqs_range(dev, DOMAIN_ID, hwirq, hwirq) };
     }
 }
 
@@ -1029,7 +1030,7 @@ impl Drop for Interrupt<'_> {
 ///
 /// # Safety
 ///
-/// `as_ref()` must always return the same interrupt, which lives as long as `self`.
+/// `as_ref()` must always return the same interrupt, which `self` owns.
 pub unsafe trait Source<'a>: AsRef<Interrupt<'a>> {
     /// Masking the interrupt sleeps, see [`Chip::SLOW`].
     const SLOW: bool = false;
@@ -1079,11 +1080,8 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
         return Err((EOPNOTSUPP, source));
     }
 
-    let interrupt = source.as_ref();
-    interrupt.handled.store(Interrupt::HANDLED, Relaxed);
-    // SAFETY: `virq` is an interrupt of the device, and outlives the registration: the two stay
-    // together in `Requested`, whose fields are dropped in order.
-    let request = unsafe { IrqRequest::new(interrupt.base().device(), interrupt.virq) };
+    // SAFETY: The two stay together in `Requested`, whose fields are dropped in order or leaked.
+    let request = unsafe { source.as_ref().registrable() };
 
     // SAFETY: The interrupt is freed with its domain at the latest, when the device is unbound.
     let registered = unsafe { Registered::new(request, flags, name, limit, handler) };

@@ -74,7 +74,7 @@ irqtop_rates()
 	: > "$tmp/irqtop"
 	irqtop -b -d 1 >> "$tmp/irqtop" 2>&1 3>&- 4<&- &
 	running=$!
-	deadline=$(($(date +%s) + 20))
+	deadline=$(($(date +%s) + 20 * slow))
 	until [ "$(irqtop_rate 0)" -gt 0 ] && [ "$(irqtop_rate 2)" -gt 0 ]; do
 		if [ "$(date +%s)" -ge $deadline ] || ! answers '20 arrived' 1 noop 0 20 ||
 			! answers '20 arrived' 1 noop 2 20; then
