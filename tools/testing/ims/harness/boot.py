@@ -208,6 +208,7 @@ class Guest:
                 break
             if now > deadline:
                 self.problem(f"hang: the guest was not done after {self.boot.deadline * self.slow} s")
+                self.host.log_registers()
                 break
         procs.stop(qemu)
         self.pump(0.1)

@@ -89,6 +89,13 @@ class Host:
             self.monitor.execute("qmp_capabilities")
         return self.monitor
 
+    def log_registers(self):
+        """Where the CPUs are goes to the log of a guest that hangs, with the monitor's answers."""
+        try:
+            self.qmp().execute("human-monitor-command", **{"command-line": "info registers -a"})
+        except (Refused, OSError) as error:
+            self.guest.problem(f"nor do its CPUs say where they are: {error}")
+
     def unplug(self, number):
         """Press the button; the guest sees what comes of it."""
         self.qmp().events.clear()
