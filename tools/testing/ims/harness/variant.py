@@ -24,11 +24,7 @@ class Variant:
     @property
     def config(self):
         """Fragments, each with precedence over those before."""
-        names = ["kernel.config"]
-        if paths.TOOLCHAIN == "root":
-            names.append("kernel-root.config")
-        if self.fragment:
-            names.append(self.fragment)
+        names = ["kernel.config"] + ([self.fragment] if self.fragment else [])
         return [paths.BENCH / name for name in names]
 
     def label(self, name):

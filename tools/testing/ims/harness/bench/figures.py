@@ -38,6 +38,9 @@ def instructions(said):
         # LOOP rounds of two instructions each, and one before: else it is not instructions that are counted.
         if paths.pop("loop") - empty != 2001:
             raise ValueError("the clock does not count instructions")
+        delivered = next(words for words in files["paths"] if words[:1] == ("delivered",))
+        if delivered[1] != delivered[3]:
+            raise ValueError(f"{who}: {' '.join(delivered)}: the handler was not measured")
         for name, number in paths.items():
             add(group, name, who, number - empty)
         life = by_name(files["life"])
