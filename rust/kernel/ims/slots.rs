@@ -109,8 +109,14 @@ impl State {
         Ok(())
     }
 
-    /// Takes `count` consecutive slots for `owner`, and returns the first.
-    fn reserve(&mut self, owner: u16, count: u32) -> Result<u16> {
+    /// Has `take` take `count` consecutive slots for `owner`, and returns the first.
+    #[inline]
+    fn reserve(
+        &mut self,
+        owner: u16,
+        count: u32,
+        take: impl FnOnce(&mut Self) -> Option<usize>,
+    ) -> Result<u16> {
         let before = self.owner(owner)?;
         if count > before.limits.ceiling.saturating_sub(before.used) {
             return Err(EDQUOT);
@@ -119,27 +125,43 @@ impl State {
             return Err(ENOSPC);
         }
 
-        let first = self.take(count as usize).ok_or(ENOSPC)?;
+        let first = take(self).ok_or(ENOSPC)?;
         self.change(owner, |owner| owner.used += count);
         self.free -= count;
         // CAST: There are at most 65536 slots.
         Ok(first as u16)
     }
 
-    fn take(&mut self, count: usize) -> Option<usize> {
-        let first = match self.find(count) {
-            Some(first) => first,
-            None if count == 1 => usize::from(self.resting.pop()?),
-            None => {
-                while self.wake().is_some() {}
-                self.find(count)?
-            }
+    fn reserve_one(&mut self, owner: u16) -> Result<u16> {
+        self.reserve(owner, 1, Self::take)
+    }
+
+    fn reserve_block(&mut self, owner: u16, count: u32) -> Result<u16> {
+        match count {
+            1 => self.reserve_one(owner),
+            _ => self.reserve(owner, count, |state| state.take_block(count as usize)),
+        }
+    }
+
+    /// Takes the lowest slot that does not rest, or else the one that rests longest.
+    #[inline]
+    fn take(&mut self) -> Option<usize> {
+        let Some(slot) = self.next_clear(self.hint) else {
+            self.hint = self.map.len();
+            return self.resting.pop().map(usize::from);
         };
 
-        if count == 1 {
-            // It was the lowest, or came from the ring because no bit was clear.
-            self.hint = self.hint.max(first + 1);
-        }
+        self.map.set_bit(slot);
+        self.hint = slot + 1;
+        Some(slot)
+    }
+
+    fn take_block(&mut self, count: usize) -> Option<usize> {
+        let first = self.find(count).or_else(|| {
+            while self.wake().is_some() {}
+            self.find(count)
+        })?;
+
         for index in first..first + count {
             self.map.set_bit(index);
         }
@@ -147,21 +169,26 @@ impl State {
     }
 
     fn find(&self, count: usize) -> Option<usize> {
-        let len = self.map.len();
         let mut start = self.hint;
 
-        while start + count <= len {
-            start = self.map.next_zero_bit(start)?;
-            if count == 1 {
-                return Some(start);
-            }
-            let end = self.map.next_bit(start).unwrap_or(len);
+        loop {
+            start = self.next_clear(start)?;
+            let end = self.map.next_bit(start).unwrap_or(self.map.len());
             if end - start >= count {
                 return Some(start);
             }
             start = end;
         }
-        None
+    }
+
+    /// Returns the first clear bit from `start` on.
+    #[inline]
+    fn next_clear(&self, start: usize) -> Option<usize> {
+        // A hardened bitmap panics where nothing is left to search.
+        if start >= self.map.len() {
+            return None;
+        }
+        self.map.next_zero_bit(start)
     }
 
     /// Ends the rest of the slot that rests longest.
@@ -312,7 +339,7 @@ impl Allocator {
     /// - [`EDQUOT`] if the owner would have more slots than its ceiling.
     /// - [`ENOSPC`] if no slot is free, or those that are free are guaranteed to other owners.
     pub fn reserve(&self, owner: u16) -> Result<Reservation<'_>> {
-        let index = self.state.lock().reserve(owner, 1)?;
+        let index = self.state.lock().reserve_one(owner)?;
 
         // INVARIANT: It was free.
         Ok(Reservation {
@@ -341,7 +368,7 @@ impl Allocator {
             return Err(EDQUOT);
         }
         let mut block = KVec::with_capacity(count as usize, GFP_KERNEL)?;
-        let first = self.state.lock().reserve(owner, count)?;
+        let first = self.state.lock().reserve_block(owner, count)?;
 
         for index in (first..=u16::MAX).take(count as usize) {
             // INVARIANT: They were free.
