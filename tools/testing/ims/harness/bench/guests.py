@@ -5,7 +5,7 @@ import re
 
 from .. import boot, machine, paths, say
 
-SLOTS, VECTORS = 16128, 512
+SLOTS, VECTORS = 16128, 2048
 LARGE = ("--slots", str(SLOTS), "--msix-vectors", str(VECTORS))
 SMALL = ("--slots", "256", "--msix-vectors", "64")
 

@@ -122,9 +122,9 @@ mod tests {
             assert!(seen.insert(handle));
             assert_eq!(handles.index(Table::Ims, handle, 16128), Some(index));
         }
-        for index in 0..512 {
-            let handle = handles.request(Table::Msix, index, 512, NO_LIMIT).unwrap();
-            assert!(handle >= 512);
+        for index in 0..2048 {
+            let handle = handles.request(Table::Msix, index, 2048, NO_LIMIT).unwrap();
+            assert!(handle >= 2048);
             assert!(seen.insert(handle));
         }
     }

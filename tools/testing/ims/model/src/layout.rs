@@ -19,15 +19,15 @@ pub const WQCFG_STRIDE: u64 = 32;
 pub const MSIXPERM: u64 = 0x3000;
 pub const MSIXPERM_STRIDE: u64 = 8;
 /// The MSI-X pending bits; QEMU keeps them.
-pub const MSIX_PBA: u64 = 0x5000;
+pub const MSIX_PBA: u64 = 0x7000;
 /// The MSI-X table; QEMU keeps it.
-pub const MSIX_TABLE: u64 = 0x6000;
+pub const MSIX_TABLE: u64 = 0x8000;
 /// The IMS table, 16 bytes for each slot.
 pub const IMS: u64 = 0x1_0000;
 pub const IMS_STRIDE: u64 = 16;
 
-/// Most vectors that fit the tables above.
-pub const MAX_VECTORS: u16 = 512;
+/// Most vectors that MSI-X has, and that fit the tables above.
+pub const MAX_VECTORS: u16 = 2048;
 /// Most groups and engines: GRPCFG holds 64 engine bits.
 pub const MAX_GROUPS: u8 = 64;
 /// Most work queues: WQCFG ends where MSIXPERM begins.

@@ -45,7 +45,7 @@ pub struct Options {
           value_parser = clap::value_parser!(u16).range(1..))]
     wq_size_total: u16,
 
-    /// MSI-X vectors, 1..=512 [default: one more than work queues]
+    /// MSI-X vectors, 1..=2048 [default: one more than work queues]
     #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_VECTORS)))]
     msix_vectors: Option<u16>,
@@ -246,7 +246,7 @@ mod tests {
             (["--engines", "65"], "1..=64"),
             (["--groups", "0"], "1..=64"),
             (["--wq-size-total", "0"], "1..=65535"),
-            (["--msix-vectors", "513"], "1..=512"),
+            (["--msix-vectors", "2049"], "1..=2048"),
             (["--max-xfer-shift", "32"], "12..=31"),
             (["--device-id", "0cfe"], "0b25, 11fb or 1212"),
             (["--dsa-version", "400"], "100, 200 or 300"),

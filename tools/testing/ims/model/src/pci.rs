@@ -278,8 +278,8 @@ mod tests {
         assert_eq!(found, [0x10, 0x11, 0x01]);
         assert_eq!(get(&space, 0x44), 0x1000_8000, "FLR capable");
         assert_eq!(get(&space, 0x82) & 0x7ff, 8, "table size - 1");
-        assert_eq!(get(&space, 0x84), 0x6000, "table in BAR0");
-        assert_eq!(get(&space, 0x88), 0x5000, "PBA in BAR0");
+        assert_eq!(get(&space, 0x84), 0x8000, "table in BAR0");
+        assert_eq!(get(&space, 0x88), 0x7000, "PBA in BAR0");
     }
 
     fn extended(config: &Config) -> Vec<u32> {

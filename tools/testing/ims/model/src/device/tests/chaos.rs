@@ -21,8 +21,8 @@ fn hostile(word: &str) -> Config {
 fn capabilities_and_tables_lie() {
     let bench = Bench::new(hostile("WQCAP.num_wqs reads 0xff"));
     assert_eq!(bench.get64(0x20) >> 16 & 0xff, 0xff);
-    let bench = Bench::new(hostile("TABLE.ims says 0x6000"));
-    assert_eq!(bench.get64(0x60) >> 48, 0x60);
+    let bench = Bench::new(hostile("TABLE.ims says 0x8000"));
+    assert_eq!(bench.get64(0x60) >> 48, 0x80);
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn table_in_wrong_places() {
     );
     assert_eq!(
         ims_offset(&Bench::new(broken(Fault::ImsTableOverMsix, 0))),
-        0x6000
+        0x8000
     );
 }
 
