@@ -85,30 +85,51 @@ trace_on()
 	[ "$answer" = ok ]
 }
 
-# Whoever comes first finds caches empty.
-insmod $modules/bench_c.ko && cat "$(file c life)" >/tmp/first
-rmmod bench_c
+# each JOB: of all contestants, one after the other.
+each()
+{
+	for one in $contestants; do
+		insmod "$modules/bench_$one.ko" || exit
+		case $1 in
+		short)
+			measure "$one" life size
+			paths "$one" paths
+			;;
+		many)
+			measure "$one" bulk slots
+			memory "$one" keep
+			;;
+		contend)
+			contend "$one"
+			;;
+		trace)
+			measure "$one" trace
+			paths "$one" trace
+			;;
+		esac
+		rmmod "bench_$one" || exit
+	done
+}
 
-[ "$1" != trace ] || trace_on || exit
-for one in $contestants; do
-	insmod "$modules/bench_$one.ko" || exit
-	case $1 in
-	count)
-		measure "$one" life bulk slots size
-		paths "$one" paths
-		memory "$one" keep
-		;;
-	short)
-		measure "$one" life
-		paths "$one" paths
-		;;
-	contend)
-		contend "$one"
-		;;
-	trace)
-		measure "$one" trace
-		paths "$one" trace
-		;;
-	esac
-	rmmod "bench_$one" || exit
-done
+# warm FILE: whoever comes first finds caches empty, and the trees of the core small.
+warm()
+{
+	insmod $modules/bench_c.ko && cat "$(file c "$1")" >/tmp/first
+	rmmod bench_c
+}
+
+warm life
+case $1 in
+count)
+	each short
+	warm bulk
+	each many
+	;;
+trace)
+	trace_on || exit
+	each trace
+	;;
+*)
+	each "$1"
+	;;
+esac
