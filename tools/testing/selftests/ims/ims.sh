@@ -247,11 +247,29 @@ log()
 	dmesg | sed "1,/$mark\$/d"
 }
 
+# What lockdep says of pciehp_unconfigure_device(), which takes its reset_lock again while it holds
+# another, is the kernel's own.
+without_pciehp()
+{
+	awk '
+		/possible circular locking dependency/ { reporting = 1 }
+		!reporting { print; next }
+		{ report = report $0 "\n" }
+		/<\/TASK>/ {
+			if (report !~ /acquire lock:\n[^\n]*&ctrl->reset_lock/)
+				printf "%s", report
+			reporting = 0
+			report = ""
+		}
+		END { printf "%s", report }
+	'
+}
+
 # Since the first mark, which must be there still.
 log_is_clean()
 {
 	dmesg | grep -q "$first_mark\$" || return 1
-	! dmesg | sed "1,/$first_mark\$/d" | grep -E 'WARNING:|BUG:|Oops|Call Trace|No irq handler for|nobody cared'
+	! dmesg | sed "1,/$first_mark\$/d" | without_pciehp | grep -E 'WARNING:|BUG:|Oops|Call Trace|No irq handler for|nobody cared'
 }
 
 # names DIRECTORY: what is in it, in numerical order.

@@ -36,7 +36,7 @@ start()
 
 stop()
 {
-	[ -n "$balancer" ] && kill "$balancer" && wait "$balancer"
+	[ -n "$balancer" ] && kill "$balancer" && kill -CONT "$balancer" && wait "$balancer"
 	balancer=
 	! grep -E 'Cannot change|unmanaged|balancing is broken' "$tmp/log"
 }
@@ -129,7 +129,9 @@ spreads_them()
 
 spreads_them_again()
 {
-	pile_up && kill -HUP "$balancer" && raise_until spread_out && raise
+	# It must not move them while they are counted.
+	kill -STOP "$balancer" && pile_up && kill -HUP "$balancer" && kill -CONT "$balancer" &&
+		raise_until spread_out && raise
 }
 
 # With that CPU banned, they go to others, and nothing comes to it any more.

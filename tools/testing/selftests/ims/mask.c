@@ -123,8 +123,8 @@ TEST_F_TIMEOUT(interrupt, loses_nothing_under_a_stream, 60)
 			page_write(PAGE_RAISE, self->irq.slot);
 		else
 			EXPECT_EQ(0, ims_noop(&self->irq));
-		if (!wait_for(kernel_count(self->irq.virq) >= i)) {
-			EXPECT_EQ(i, kernel_count(self->irq.virq));
+		if (!wait_for(ims_signals(&self->irq) >= i)) {
+			EXPECT_EQ(i, ims_signals(&self->irq));
 			break;
 		}
 	}

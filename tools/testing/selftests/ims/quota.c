@@ -171,7 +171,7 @@ TEST_F_TIMEOUT(ims, file_ceiling, 60)
 /* What two processes see of each other while they compete. */
 struct arena {
 	int total;
-	int most;
+	int full;		/* processes that got all they can */
 	int allocated[2];
 	int refused[2];
 	int by_slot[1 << 16];
@@ -185,7 +185,19 @@ enum competition {
 };
 
 /* Its exit status says what is wrong. */
-enum wrong { NOTHING, NO_FILE, NO_FREE, ERROR, LIMIT, GUARANTEE, SLOT, ID };
+enum wrong { NOTHING, NO_FILE, NO_FREE, ERROR, LIMIT, GUARANTEE, SLOT, ID, ALONE, LESS };
+
+/* What one of them has. */
+struct competitor {
+	struct arena *arena;
+	int me;
+	int file;
+	enum competition competition;
+	int guarantee;
+	int error;		/* of an allocation that is one too many */
+	int held;
+	struct ims_irq irqs[ROOM + 1];
+};
 
 /* An entry of by_slot or by_id: whose it is. Returns false if it was somebody's. */
 static bool enter(int *entry, int owner)
@@ -204,64 +216,73 @@ static void leave(struct arena *arena, const struct ims_irq *irq)
 	__atomic_sub_fetch(&arena->total, 1, __ATOMIC_SEQ_CST);
 }
 
-/*
- * Allocates and frees at random until time is up. It must get @guarantee, and fail
- * with @error only.
- */
-static enum wrong compete(struct arena *arena, int me, int file, enum competition competition,
-			  int guarantee, int error)
+/* Sets @refused if there is none to be had. */
+static enum wrong take_one(struct competitor *self, bool *refused)
+{
+	struct idxd_ims_alloc alloc = { .size = sizeof(alloc), .eventfd = -1 };
+	int err = ims_call(self->file, IDXD_IMS_ALLOC, &alloc);
+	struct arena *arena = self->arena;
+
+	*refused = err;
+	if (err) {
+		if (self->held < self->guarantee)
+			return GUARANTEE;
+		arena->refused[self->me]++;
+		return err == self->error ? NOTHING : ERROR;
+	}
+	/* Counted after it was allocated and until before it is freed. */
+	if (__atomic_add_fetch(&arena->total, 1, __ATOMIC_SEQ_CST) > ROOM)
+		return LIMIT;
+	if (!enter(&arena->by_slot[alloc.slot & 0xffff], self->me + 1))
+		return SLOT;
+	if (self->competition == ONE_FILE && !enter(&arena->by_id[alloc.id & 0xffff], self->me + 1))
+		return ID;
+	arena->allocated[self->me]++;
+	self->irqs[self->held++] = (struct ims_irq) {
+		.file = self->file, .id = alloc.id, .slot = alloc.slot,
+	};
+	return NOTHING;
+}
+
+static enum wrong free_one(struct competitor *self, int index)
+{
+	struct ims_irq irq = self->irqs[index];
+
+	self->irqs[index] = self->irqs[--self->held];
+	leave(self->arena, &irq);
+	return ims_free(&irq) ? NO_FREE : NOTHING;
+}
+
+/* Allocates and frees at random until time is up, then allocates what there is. */
+static enum wrong compete(struct competitor *self)
 {
 	const uint64_t until = now_ms() + COMPETE_MS;
-	struct ims_irq irqs[ROOM + 1];
-	unsigned int random = 12345 + me;
-	int held = 0;
+	unsigned int random = 12345 + self->me;
+	struct arena *arena = self->arena;
+	enum wrong wrong = NOTHING;
+	bool refused = false;
 
-	if (file < 0)
+	if (self->file < 0)
 		return NO_FILE;
-	while (now_ms() < until) {
+	while (!wrong && now_ms() < until) {
 		random = random * 1103515245 + 12345;
 		/* Mostly at the limit: it allocates more often than it frees. */
-		if (held <= ROOM && (!held || random >> 16 & 3)) {
-			struct idxd_ims_alloc alloc = { .size = sizeof(alloc), .eventfd = -1 };
-			int err = ims_call(file, IDXD_IMS_ALLOC, &alloc), total;
-
-			if (err) {
-				if (held < guarantee)
-					return GUARANTEE;
-				if (err != error)
-					return ERROR;
-				arena->refused[me]++;
-				continue;
-			}
-			/* Counted after it was allocated and until before it is freed. */
-			total = __atomic_add_fetch(&arena->total, 1, __ATOMIC_SEQ_CST);
-			if (total > ROOM)
-				return LIMIT;
-			if (total == ROOM)
-				arena->most = total;
-			if (!enter(&arena->by_slot[alloc.slot & 0xffff], me + 1))
-				return SLOT;
-			if (competition == ONE_FILE &&
-			    !enter(&arena->by_id[alloc.id & 0xffff], me + 1))
-				return ID;
-			arena->allocated[me]++;
-			irqs[held++] = (struct ims_irq) {
-				.file = file, .id = alloc.id, .slot = alloc.slot,
-			};
-		} else {
-			int index = (random >> 18) % held;
-			struct ims_irq irq = irqs[index];
-
-			irqs[index] = irqs[--held];
-			leave(arena, &irq);
-			if (ims_free(&irq))
-				return NO_FREE;
-		}
+		if (self->held <= ROOM && (!self->held || random >> 16 & 3))
+			wrong = take_one(self, &refused);
+		else
+			wrong = free_one(self, (random >> 18) % self->held);
 	}
-	/* The end of the process frees the rest, while the other may still go on. */
-	while (held)
-		leave(arena, &irqs[--held]);
-	return NOTHING;
+	for (refused = false; !wrong && !refused;)
+		wrong = take_one(self, &refused);
+	if (wrong)
+		return wrong;
+
+	/* Nobody frees any more: together they have all. */
+	__atomic_add_fetch(&arena->full, 1, __ATOMIC_SEQ_CST);
+	if (!wait_for(__atomic_load_n(&arena->full, __ATOMIC_SEQ_CST) == 2))
+		return ALONE;
+	/* The end of the process frees them. */
+	return __atomic_load_n(&arena->total, __ATOMIC_SEQ_CST) == ROOM ? NOTHING : LESS;
 }
 
 static void run_competition(struct __test_metadata *_metadata, enum competition competition,
@@ -280,15 +301,21 @@ static void run_competition(struct __test_metadata *_metadata, enum competition 
 		children[i] = start();
 		ASSERT_LE(0, children[i]);
 		if (!children[i]) {
+			struct competitor self = {
+				.arena = arena, .me = i, .file = file, .competition = competition,
+				.guarantee = guarantee, .error = error,
+			};
+
 			if (competition != ONE_FILE)
-				file = ims_open(competition == TWO_WORK_QUEUES ? i : 0);
-			_exit(compete(arena, i, file, competition, guarantee, error));
+				self.file = ims_open(competition == TWO_WORK_QUEUES ? i : 0);
+			_exit(compete(&self));
 		}
 	}
 	for (int i = 0; i < 2; i++) {
 		static const char * const wrongs[] = {
 			"nothing", "no file", "free fails", "another error", "more than the limit",
 			"less than the guarantee", "a slot twice", "a name twice",
+			"the other is not done", "less than there is",
 		};
 		int wrong = finish(children[i], COMPETE_MS + 2 * DEADLINE_MS);
 
@@ -299,7 +326,6 @@ static void run_competition(struct __test_metadata *_metadata, enum competition 
 		EXPECT_LT(0, arena->allocated[i]);
 	}
 	EXPECT_LT(0, arena->refused[0] + arena->refused[1]);
-	EXPECT_EQ(ROOM, arena->most);
 	munmap(arena, sizeof(*arena));
 }
 
