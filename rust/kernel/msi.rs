@@ -48,14 +48,13 @@ use crate::{
     sync::{
         aref::ARef,
         atomic::{
-            Acquire,
             Atomic,
-            Full,
             Relaxed, //
         },
         Arc, //
     },
     time::{
+        delay::fsleep,
         msecs_to_jiffies,
         Delta, //
     },
@@ -70,16 +69,29 @@ use core::{
 
 mod affinity;
 mod contain;
+mod pass;
 
 pub use self::affinity::Affinity;
 
-use self::contain::{
-    Line,
-    Mask, //
+use self::{
+    contain::{
+        Line,
+        Mask, //
+    },
+    pass::{
+        Pass,
+        Passes, //
+    },
 };
 
 /// The domain id that all domains of this module use: MSI or MSI-X owns the default one.
 const DOMAIN_ID: c_uint = bindings::msi_domain_ids_MSI_SECONDARY_DOMAIN;
+
+/// Those of all domains.
+static PASSES: Passes = Passes {
+    begun: Atomic::new(0),
+    ended: Atomic::new(0),
+};
 
 /// What the device writes where to raise an interrupt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -239,12 +251,9 @@ pub struct Domain<T: Chip> {
 ///
 /// # Invariants
 ///
-/// - `dev` is bound as long as this object exists.
-/// - The grace period of `released` ends no earlier than any that was noted before.
+/// `dev` is bound as long as this object exists.
 struct Base {
     dev: ARef<Device>,
-    /// RCU's cookie for the grace period that ends the handler which was unregistered last.
-    released: Atomic<usize>,
 }
 
 impl Base {
@@ -252,22 +261,6 @@ impl Base {
     fn device(&self) -> &Device<Bound> {
         // SAFETY: Per the type invariant.
         unsafe { self.dev.as_bound() }
-    }
-
-    /// Notes that a handler has just been unregistered, and returns the cookie for that.
-    #[inline(never)]
-    fn note_release(&self) -> usize {
-        let mut last = self.released.load(Relaxed);
-
-        loop {
-            // INVARIANT: Taken after what it replaces, behind a full barrier, so no earlier.
-            // SAFETY: Safe to call.
-            let cookie = unsafe { bindings::get_state_synchronize_rcu() };
-            match self.released.cmpxchg(last, cookie, Full) {
-                Ok(_) => return cookie,
-                Err(now) => last = now,
-            }
-        }
     }
 }
 
@@ -297,11 +290,8 @@ impl<T: Chip> Domain<T> {
         let dev: &Device<Bound> = holder.device().as_ref();
         let domain = KBox::pin_init::<Error>(
             try_pin_init!(Self {
-                // INVARIANT: The device outlasts the object bound, see below. No handler was there.
-                base: Base {
-                    dev: dev.into(),
-                    released: Atomic::new(0),
-                },
+                // INVARIANT: The device outlasts the object bound, see below.
+                base: Base { dev: dev.into() },
                 chip <- chip,
             }? Error),
             GFP_KERNEL,
@@ -799,17 +789,42 @@ unsafe fn found(desc: *mut bindings::msi_desc) -> Option<Allocated> {
 /// The secondary domain of `dev` must have been made by [`create`].
 #[inline(never)]
 unsafe fn remove(dev: &Device) {
+    let mut leaked = false;
     Descriptors::lock(dev).for_each(|irq| {
         // SAFETY: The caller is about to free the domain: all that borrowed it is gone.
-        unsafe { free_leaked_handlers(irq.virq) };
+        leaked |= unsafe { mask_leaked(irq.virq) };
     });
+    if leaked {
+        PASSES.wait(PASSES.next(), visit_each_cpu);
+        Descriptors::lock(dev).for_each(|irq| {
+            // SAFETY: As above.
+            unsafe { free_leaked_handlers(irq.virq) };
+        });
+    }
 
-    // SAFETY: The domain exists per the safety requirements. Sleeping is fine, see
-    // `Interrupt::synchronize()` on what for.
+    // SAFETY: The domain exists per the safety requirements.
     unsafe {
-        bindings::synchronize_rcu_expedited();
         bindings::msi_domain_free_irqs_all(dev.as_raw(), DOMAIN_ID);
         bindings::msi_remove_device_irq_domain(dev.as_raw(), DOMAIN_ID);
+    }
+}
+
+/// Masks `virq` if a registration of its handler was leaked, and returns whether one was.
+///
+/// # Safety
+///
+/// As for [`free_leaked_handlers`].
+#[inline(never)]
+unsafe fn mask_leaked(virq: u32) -> bool {
+    // SAFETY: Nobody else registers or unregisters handlers for `virq` per the safety requirements.
+    unsafe {
+        let desc = bindings::irq_to_desc(virq);
+        let leaked = !desc.is_null() && !(*desc).action.is_null();
+
+        if leaked {
+            bindings::disable_irq(virq);
+        }
+        leaked
     }
 }
 
@@ -842,7 +857,6 @@ pub struct Interrupt<'a> {
     base: NonNull<Base>,
     virq: u32,
     hwirq: u16,
-    handled: Atomic<i16>,
     _domain: PhantomData<&'a Base>,
 }
 
@@ -853,14 +867,6 @@ unsafe impl Send for Interrupt<'_> {}
 unsafe impl Sync for Interrupt<'_> {}
 
 impl<'a> Interrupt<'a> {
-    /// There was no handler.
-    const NEVER: i16 = 0;
-    /// There is or was a handler, and nobody knows until when.
-    const HANDLED: i16 = 1;
-    /// There was a handler. Beside this bit are the lower ones of the cookie for its end.
-    const RELEASED: i16 = i16::MIN;
-    const COOKIE: usize = i16::MAX as usize;
-
     #[inline]
     fn base(&self) -> &'a Base {
         // SAFETY: Valid per the type invariant.
@@ -876,35 +882,6 @@ impl<'a> Interrupt<'a> {
     pub(crate) unsafe fn chip<T: Chip>(&self) -> &'a T {
         // SAFETY: Per the safety requirements, and valid per the type invariant.
         unsafe { self.base.cast::<Domain<T>>().as_ref() }.chip()
-    }
-
-    /// Notes that the handler has just been unregistered.
-    fn released(&self) {
-        let cookie = self.base().note_release();
-
-        // CAST: Some of its bits.
-        let low = (cookie & Self::COOKIE) as i16;
-        self.handled.store(Self::RELEASED | low, Relaxed);
-    }
-
-    /// Waits until no CPU is still on its way to the handler: one may have looked up the interrupt
-    /// just when the vector was taken from it. From the look-up to the end of the handler
-    /// interrupts are off, which holds up RCU's grace period.
-    fn synchronize(&self) {
-        match self.handled.load(Relaxed) {
-            Self::NEVER => (),
-            // SAFETY: Whoever frees interrupts may sleep.
-            Self::HANDLED => unsafe { bindings::synchronize_rcu_expedited() },
-            low => {
-                let last = self.base().released.load(Acquire);
-                // The last that is not after `last` and ends like its own: that, or a later one.
-                // CAST: Some of its bits.
-                let after = last.wrapping_sub(low as usize) & Self::COOKIE;
-
-                // SAFETY: Whoever frees interrupts may sleep.
-                unsafe { bindings::cond_synchronize_rcu_expedited(last.wrapping_sub(after)) }
-            }
-        }
     }
 
     /// # Safety
@@ -937,7 +914,6 @@ impl<'a> Interrupt<'a> {
             base,
             virq: map.virq as u32,
             hwirq,
-            handled: Atomic::new(Self::NEVER),
             _domain: PhantomData,
         })
     }
@@ -973,7 +949,6 @@ impl<'a> Interrupt<'a> {
         );
 
         drop(registered);
-        self.released();
         arrived.map(|_| ())
     }
 
@@ -1007,7 +982,6 @@ impl<'a> Interrupt<'a> {
     ///
     /// The interrupt must not be dropped before what is registered, nor if that is leaked.
     unsafe fn registrable(&self) -> IrqRequest<'a> {
-        self.handled.store(Self::HANDLED, Relaxed);
         // SAFETY: `virq` is an interrupt of the device per the type invariant, and stays so as long
         // as there is a handler, per the safety requirements.
         unsafe { IrqRequest::new(self.base().device(), self.virq) }
@@ -1019,7 +993,6 @@ impl Drop for Interrupt<'_> {
     fn drop(&mut self) {
         let (dev, hwirq) = (self.base().dev.as_raw(), self.hwirq.into());
 
-        self.synchronize();
         // SAFETY: The interrupt is ours per the type invariant. It has no handler, see
         // `registrable()`.
         unsafe { bindings::msi_domain_free_irqs_range(dev, DOMAIN_ID, hwirq, hwirq) };
@@ -1092,16 +1065,19 @@ pub fn request<'a, S: Source<'a>, H: irq::Handler + 'static>(
 }
 
 #[inline(never)]
-fn settle() -> Result {
+fn visit_each_cpu() {
     /// # Safety
     ///
     /// Safe to call.
     unsafe extern "C" fn nothing(_work: *mut bindings::work_struct) {}
 
-    // A worker runs with interrupts on: what its CPU had been sent has been taken by then. A grace
-    // period of RCU would not do, as an idle CPU counts as quiescent whatever it has been sent.
+    // A grace period of RCU would not do, as an idle CPU counts as quiescent whatever it has been
+    // sent.
     // SAFETY: The function may be called from any worker.
-    to_result(unsafe { bindings::schedule_on_each_cpu(Some(nothing)) })
+    while unsafe { bindings::schedule_on_each_cpu(Some(nothing)) } != 0 {
+        // There is no memory. Whoever unregisters a handler has to wait for it.
+        fsleep(Delta::from_millis(1));
+    }
 }
 
 /// The MSI-X vectors of a device, beside its message store.
@@ -1237,8 +1213,10 @@ impl Line for Virq {
     }
 }
 
-/// A handler. Dropping it unregisters it, and sleeps.
+/// A handler. Dropping it unregisters it, and sleeps until each CPU has taken what was sent to it.
 pub struct Registered<'a, H: irq::Handler + 'static> {
+    /// While it is masked: what to wait for until no CPU has anything of before.
+    pass: Option<Pass>,
     registration: Pin<KBox<irq::Registration<'a, Contained<H>>>>,
     // Goes after the registration, which has a pointer to it.
     _name: Arc<CString>,
@@ -1270,6 +1248,7 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
         // devices are unbound, when the interrupt has been freed.
         let registration = unsafe { irq::Registration::new(request, flags, &*text, contained) };
         Ok(Self {
+            pass: None,
             registration: KBox::pin_init(registration, GFP_KERNEL)?,
             _name: name,
         })
@@ -1292,15 +1271,31 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
     /// Returns whether it was unmasked.
     pub fn mask(&mut self) -> bool {
         let contained = self.contained();
-        contained.mask.mask(&contained.line)
+        let was_unmasked = contained.mask.mask(&contained.line);
+
+        self.pass.get_or_insert_with(|| PASSES.next());
+        was_unmasked
     }
 
     /// Unmasks the interrupt, whether [`Self::mask`] or its limit masked it. Sleeps.
     ///
     /// Returns whether it was masked.
     pub fn unmask(&mut self) -> bool {
+        self.pass = None;
+
         let contained = self.contained();
         contained.mask.unmask(&contained.line)
+    }
+}
+
+impl<H: irq::Handler + 'static> Drop for Registered<'_, H> {
+    fn drop(&mut self) {
+        self.mask();
+        // What a CPU has not taken yet it would take for that of whoever gets the vector next. And
+        // one may have looked up the interrupt, and be on its way to the handler.
+        if let Some(pass) = self.pass {
+            PASSES.wait(pass, visit_each_cpu);
+        }
     }
 }
 
@@ -1339,24 +1334,146 @@ impl<'a, S: Source<'a>, H: irq::Handler + 'static> Requested<'a, S, H> {
         self.source.check()
     }
 
-    /// Waits until every CPU has taken what was sent to it before [`Self::mask`]. Sleeps.
+    /// Unregisters the handler: the interrupt is masked and returns its vector. What was sent and
+    /// not handled by then the core keeps for the next handler. Sleeps until each CPU has taken
+    /// what was sent to it.
     ///
-    /// What a CPU has not taken when the handler is unregistered is lost with the vector. What it
-    /// takes while the interrupt is masked the core keeps, for the next handler.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`]. Nothing was waited for then.
-    pub fn settle(&self) -> Result {
-        settle()
-    }
-
-    /// Unregisters the handler: the interrupt is masked and returns its vector. Sleeps.
-    ///
-    /// To free many, release them all before the first is dropped: that waits once for all.
+    /// To release or drop many, [`Self::mask`] all of them first: that waits once for all.
     pub fn release(self) -> S {
         drop(self.handler);
-        self.source.as_ref().released();
         self.source
+    }
+}
+
+#[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kernel_ims_msi)]
+mod tests {
+    use super::*;
+    use crate::{
+        cpu::CpuId,
+        faux,
+        time::{
+            Instant,
+            Monotonic, //
+        }, //
+    };
+
+    /// An interrupt that nobody raises.
+    struct Dummy<'a> {
+        virq: u32,
+        device: &'a Device<Bound>,
+    }
+
+    impl<'a> Dummy<'a> {
+        fn new(device: &'a faux::Registration) -> Result<Self> {
+            let device: &faux::Device<Bound> = device.as_ref();
+            // SAFETY: No particular number is asked for. The chip and the flow handler are the
+            // core's own.
+            let virq = unsafe {
+                let node = bindings::NUMA_NO_NODE;
+                let none = core::ptr::null_mut();
+                let virq = bindings::__irq_alloc_descs(-1, 1, 1, node, none, core::ptr::null());
+                to_result(virq)?;
+                bindings::irq_set_chip_and_handler_name(
+                    virq as u32,
+                    &raw const bindings::dummy_irq_chip,
+                    Some(bindings::handle_simple_irq),
+                    core::ptr::null(),
+                );
+                virq as u32
+            };
+            Ok(Self {
+                virq,
+                device: device.as_ref(),
+            })
+        }
+
+        fn register(&self) -> Result<Registered<'_, Nothing>> {
+            let name = Arc::new(CString::try_from(c"ims-kunit")?, GFP_KERNEL)?;
+
+            // SAFETY: The registration borrows the interrupt, and is not leaked.
+            unsafe {
+                let request = IrqRequest::new(self.device, self.virq);
+                Registered::new(request, Flags::TRIGGER_NONE, name, None, Ok(Nothing))
+            }
+        }
+    }
+
+    impl Drop for Dummy<'_> {
+        fn drop(&mut self) {
+            // SAFETY: Allocated by `new()`, and without a handler.
+            unsafe { bindings::irq_free_descs(self.virq, 1) };
+        }
+    }
+
+    struct Nothing;
+
+    impl irq::Handler for Nothing {
+        fn handle(&self) -> IrqReturn {
+            IrqReturn::Handled
+        }
+    }
+
+    static IS_ON_AGAIN: Atomic<bool> = Atomic::new(false);
+
+    /// Keeps interrupts off for a while.
+    ///
+    /// # Safety
+    ///
+    /// Safe to call, with interrupts off.
+    unsafe extern "C" fn keep_off(_info: *mut c_void) {
+        let start = Instant::<Monotonic>::now();
+
+        while start.elapsed() < Delta::from_millis(100) {}
+        IS_ON_AGAIN.store(true, Relaxed);
+    }
+
+    #[test]
+    fn unregistering_waits_for_a_cpu_with_interrupts_off() -> Result {
+        let device = faux::Registration::new(c"ims-kunit", None)?;
+        let dummy = Dummy::new(&device)?;
+        let registered = dummy.register()?;
+        // With one CPU nobody can be away. The task may move there meanwhile: then it has waited.
+        let other = i32::from(CpuId::current().as_u32() == 0);
+
+        // SAFETY: The function may be called from any interrupt, and uses nothing of its caller's.
+        let called = unsafe {
+            bindings::smp_call_function_single(other, Some(keep_off), core::ptr::null_mut(), false)
+        };
+        drop(registered);
+        assert!(called != 0 || IS_ON_AGAIN.load(Relaxed));
+        Ok(())
+    }
+
+    #[test]
+    fn one_pass_does_for_all_that_were_masked_before() -> Result {
+        let device = faux::Registration::new(c"ims-kunit", None)?;
+        let dummies = [
+            Dummy::new(&device)?,
+            Dummy::new(&device)?,
+            Dummy::new(&device)?,
+        ];
+        let [mut first, mut second, third] = dummies.each_ref().map(Dummy::register);
+        let begun = || PASSES.begun.load(Relaxed);
+        let before = begun();
+
+        first.as_mut().map_err(|e| *e)?.mask();
+        second.as_mut().map_err(|e| *e)?.mask();
+        drop(first);
+        assert_eq!(begun(), before + 1);
+        drop(second);
+        assert_eq!(begun(), before + 1);
+        // This one was not.
+        drop(third);
+        assert_eq!(begun(), before + 2);
+
+        // Nor is one that was unmasked since.
+        let mut fourth = dummies[0].register()?;
+        fourth.mask();
+        fourth.unmask();
+        drop(dummies[1].register()?);
+        drop(fourth);
+        assert_eq!(begun(), before + 4);
+        Ok(())
     }
 }

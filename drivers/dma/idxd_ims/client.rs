@@ -329,7 +329,7 @@ impl<'a> Session<'a> {
         let interrupt = self.entry(id)?.take();
 
         self.used -= 1;
-        drop(interrupt.map(|interrupt| interrupt.unbind(self.wq, false)));
+        drop(interrupt.map(|interrupt| interrupt.unbind(self.wq)));
         Ok(())
     }
 
@@ -342,7 +342,7 @@ impl<'a> Session<'a> {
 
         let (interrupt, result) = match (entry.take().ok_or(ENOENT)?, eventfd) {
             (interrupt, Some(eventfd)) => interrupt.bind(wq, eventfd),
-            (interrupt, None) => (interrupt.unbind(wq, true), Ok(())),
+            (interrupt, None) => (interrupt.unbind(wq), Ok(())),
         };
         *entry = Some(interrupt);
         result
@@ -395,11 +395,13 @@ impl Drop for Session<'_> {
     fn drop(&mut self) {
         let _pass = self.wq.device.enter();
 
-        // All of them before the first is freed: that waits once for all.
+        // All of them before the first is unbound: that waits once for all.
+        for interrupt in self.interrupts.iter_mut().flatten() {
+            // One that has no eventfd is masked.
+            let _ = interrupt.set_masked(true);
+        }
         for entry in self.interrupts.iter_mut() {
-            *entry = entry
-                .take()
-                .map(|interrupt| interrupt.unbind(self.wq, false));
+            *entry = entry.take().map(|interrupt| interrupt.unbind(self.wq));
         }
         self.interrupts.clear();
     }

@@ -88,9 +88,8 @@ impl<'a> Interrupt<'a> {
     }
 
     /// Takes the eventfd from the interrupt, which then has a slot only: masked, and pending when
-    /// it is raised. To `keep` what was sent before, for another eventfd, takes waiting for all
-    /// CPUs.
-    pub(crate) fn unbind(self, wq: &WorkQueue<'a>, keep: bool) -> Self {
+    /// it is raised. What was sent before is kept, for another eventfd.
+    pub(crate) fn unbind(self, wq: &WorkQueue<'a>) -> Self {
         match self {
             Self::Unbound(_) => self,
             Self::Bound {
@@ -101,10 +100,6 @@ impl<'a> Interrupt<'a> {
                 // fails here has been reported.
                 let _ = requested.mask();
                 let _ = wq.device.release_handle(handle);
-                if keep {
-                    // Short of memory, what is lost is lost.
-                    let _ = requested.settle();
-                }
                 Self::Unbound(requested.release())
             }
         }

@@ -11,12 +11,13 @@
 #define IMS_BENCH_TWIN_H
 
 #include <linux/bitfield.h>
+#include <linux/delay.h>
 #include <linux/io.h>
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
 #include <linux/msi.h>
 #include <linux/pci.h>
-#include <linux/rcupdate.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include "handler.h"
@@ -66,13 +67,10 @@ struct twin_irq {
 	u32 control;
 	u32 index;
 #endif
-	unsigned long handled;	/* RCU's grace period that ends the handler */
 	unsigned int virq;
 	u16 slot;
 	u16 owner;
 };
-
-#define NEVER_HANDLED	1UL	/* RCU has an odd number for what is over, too */
 
 static inline bool twin_has(struct twin *twin, unsigned long index)
 {
@@ -326,7 +324,6 @@ exit:
 
 static void twin_exit(struct twin *twin)
 {
-	synchronize_rcu_expedited();
 	msi_domain_free_irqs_all(twin->dev, MSI_SECONDARY_DOMAIN);
 	msi_remove_device_irq_domain(twin->dev, MSI_SECONDARY_DOMAIN);
 	slots_exit(&twin->slots);
@@ -366,7 +363,6 @@ static int twin_alloc(struct twin *twin, struct twin_irq *irq, u16 owner, int pa
 
 	irq->owner = owner;
 	irq->slot = slot;
-	irq->handled = NEVER_HANDLED;
 #ifdef LAYERED
 	irq->control = cookie.value;
 	map = msi_domain_alloc_irq_at(twin->dev, MSI_SECONDARY_DOMAIN, MSI_ANY_INDEX, NULL,
@@ -400,9 +396,6 @@ static void twin_free(struct twin *twin, struct twin_irq *irq)
 	u32 index = irq->slot;
 #endif
 
-	/* One CPU may just be on its way from the vector to the handler. */
-	if (irq->handled != NEVER_HANDLED)
-		cond_synchronize_rcu_expedited(irq->handled);
 	msi_domain_free_irqs_range(twin->dev, MSI_SECONDARY_DOMAIN, index, index);
 #ifdef LAYERED
 	xa_erase(&twin->by_virq, irq->virq);
@@ -415,10 +408,20 @@ static inline struct handler *twin_request(struct twin_irq *irq, const char *nam
 	return handler_request(irq->virq, name);
 }
 
+static void nothing(struct work_struct *work)
+{
+}
+
 static inline void twin_release(struct twin_irq *irq, struct handler *handler)
 {
+	disable_irq(irq->virq);
+	/*
+	 * What a CPU has not taken yet it would take for that of whoever gets
+	 * the vector next. And one may be on its way to the handler.
+	 */
+	while (schedule_on_each_cpu(nothing))
+		fsleep(USEC_PER_MSEC);
 	handler_release(handler);
-	irq->handled = get_state_synchronize_rcu();
 }
 
 #endif

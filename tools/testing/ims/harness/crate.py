@@ -8,9 +8,9 @@ from . import lock, machine, paths, sync
 MODEL = paths.BENCH / "model"
 SOURCE = paths.CACHE / "model"
 
-# Model checks of a file of the kernel's, which lies beside as it does in a clone.
+# Model checks of files of the kernel's, which lie beside as they do in a clone.
 LOOM = paths.BENCH / "loom"
-CHECKED = paths.REPO / "rust/kernel/msi/contain.rs"
+CHECKED = [paths.REPO / "rust/kernel/msi" / name for name in ("contain.rs", "pass.rs")]
 LOOM_TOP = paths.CACHE / "loom"
 LOOM_SOURCE = LOOM_TOP / LOOM.relative_to(paths.REPO)
 
@@ -22,7 +22,7 @@ def locked():
 def lay():
     """At one path for all clones, with time stamps that tell cargo what changed."""
     sync.mirror(MODEL, SOURCE, sync.walk(MODEL))
-    names = [*(LOOM / name for name in sync.walk(LOOM)), CHECKED]
+    names = [*(LOOM / name for name in sync.walk(LOOM)), *CHECKED]
     sync.mirror(paths.REPO, LOOM_TOP, [name.relative_to(paths.REPO) for name in names])
 
 

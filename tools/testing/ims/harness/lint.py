@@ -117,10 +117,14 @@ OWNER = re.compile(r"(?:pub\S* )?(?:unsafe )?(impl|trait)\b(.*)")
 ANGLES = re.compile(r"<[^<>]*>")
 
 
+def without_tests(path):
+    return path.read_text().partition("#[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]")[0]
+
+
 def unsafe_items(path):
     """What of a file has unsafe code: functions, methods, impls and traits. rustfmt has laid it out."""
     owner = item = None
-    for line in path.read_text().splitlines():
+    for line in without_tests(path).splitlines():
         code = line.partition("//")[0]
         if found := OWNER.match(code):
             # `impl<T> Trait for Type<T>`
@@ -157,7 +161,7 @@ def atomics():
     """Fields and statics, but for the benchmark's."""
     for path in repo_files():
         if path.suffix == ".rs" and not is_of_host(path) and modules.SOURCE not in path.parents:
-            yield from re.findall(r"(\w+)(?:: |\()Atomic<", path.read_text())
+            yield from re.findall(r"(\w+)(?:: |\()Atomic<", without_tests(path))
 
 
 def kernel_warnings():

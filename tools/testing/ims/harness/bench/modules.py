@@ -23,6 +23,7 @@ UNEXPORTED = (
     "msi_domain_free_irqs_range",
     "msi_remove_device_irq_domain",
     "msi_setup_device_data",
+    "schedule_on_each_cpu",
 )
 
 

@@ -2,7 +2,7 @@
 
 //! Model checks of what the kernel's message store library shares without a lock.
 //!
-//! KCSAN does not see Rust code. So the file that has the logic, the kernel's own, is compiled here
+//! KCSAN does not see Rust code. So the files that have the logic, the kernel's own, are compiled here
 //! with atomics of loom, which runs each test for every interleaving, up to a number of preemptions,
 //! and for every value that a relaxed load may see.
 
@@ -11,6 +11,10 @@
 #[path = "../../../../../rust/kernel/msi/contain.rs"]
 mod contain;
 
+#[path = "../../../../../rust/kernel/msi/pass.rs"]
+mod pass;
+
 mod genirq;
+mod passes;
 mod sync;
 mod tests;
