@@ -21,7 +21,7 @@
 #define MARKER		0xc4	/* takes any value: it sets counters to zero */
 
 #define REPEATS		201
-#define AROUND		63	/* allocations at most whose median stands for the last of them */
+#define AROUND		63	/* samples at most whose median stands for each of them */
 #define ALL_OF_MSIX	2046	/* beside the first and the one that stays: measured once */
 #define CONTENDED	2000
 
@@ -150,39 +150,64 @@ static const u32 stations[] = {
 	16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 6144, 8192, 10240, 12288, 14336, 16128,
 };
 
+/* A sum of samples: that of the medians, so that what interrupts some of them does not count. */
+struct sum {
+	s64 last[AROUND];
+	u32 count;
+	s64 before;		/* of all but the last count % AROUND */
+};
+
+static noinline_for_stack s64 around(const struct sum *sum, u32 samples)
+{
+	s64 last[AROUND];
+
+	memcpy(last, sum->last, sizeof(last));
+	return median(last, samples);
+}
+
+static void add(struct sum *sum, s64 sample)
+{
+	sum->last[sum->count++ % AROUND] = sample;
+	if (sum->count % AROUND == 0)
+		sum->before += AROUND * around(sum, AROUND);
+}
+
+static s64 total(const struct sum *sum)
+{
+	u32 rest = sum->count % AROUND;
+
+	return sum->before + (rest ? rest * around(sum, rest) : 0);
+}
+
 static int up_down(struct contestant *self, struct store_irq *irqs, u32 count, s64 *up, s64 *down,
 		   struct seq_file *grow)
 {
-	s64 last[AROUND];
+	struct sum ups = {}, downs = {};
 	u32 i, done, station = 0;
 	int error = 0;
 	ktime_t t;
 
-	*up = 0;
-	*down = 0;
 	for (done = 0; done < count; done++) {
 		t = ktime_get();
 		error = store_alloc(&self->store, &irqs[done]);
 		t = ktime_get() - t;
 		if (error)
 			break;
-		*up += t;
-		last[done % AROUND] = t;
+		add(&ups, t);
 		/* The one that stays was the first. */
 		if (grow && station < ARRAY_SIZE(stations) && done + 2 == stations[station]) {
-			u32 samples = min(done + 1, AROUND);
-			s64 around[AROUND];
-
-			memcpy(around, last, sizeof(around));
-			seq_printf(grow, "grow %u %lld\n", done + 2, median(around, samples));
+			seq_printf(grow, "grow %u %lld\n", done + 2,
+				   around(&ups, min(ups.count, AROUND)));
 			station++;
 		}
 	}
 	for (i = 0; i < done; i++) {
 		t = ktime_get();
 		store_free(&self->store, &irqs[i]);
-		*down += ktime_get() - t;
+		add(&downs, ktime_get() - t);
 	}
+	*up = total(&ups);
+	*down = total(&downs);
 	return error;
 }
 

@@ -27,7 +27,7 @@ use kernel::{
 };
 
 const REPEATS: usize = 201;
-/// Allocations at most whose median stands for the last of them.
+/// Samples at most whose median stands for each of them.
 const AROUND: usize = 63;
 /// Vectors that MSI-X has at most, beside the first and the one that stays: so many are measured
 /// once.
@@ -150,6 +150,44 @@ const STATIONS: [usize; 15] = [
     16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 6144, 8192, 10240, 12288, 14336, 16128,
 ];
 
+/// A sum of samples: that of the medians, so that what interrupts some of them does not count.
+struct Sum {
+    last: [i64; AROUND],
+    count: usize,
+    /// Of all but the last `count % AROUND`.
+    before: i64,
+}
+
+impl Sum {
+    fn new() -> Self {
+        Self {
+            last: [0; AROUND],
+            count: 0,
+            before: 0,
+        }
+    }
+
+    fn around(&self, samples: usize) -> i64 {
+        let mut last = self.last;
+        median(&mut last[..samples])
+    }
+
+    fn add(&mut self, sample: i64) {
+        self.last[self.count % AROUND] = sample;
+        self.count += 1;
+        if self.count % AROUND == 0 {
+            self.before += AROUND as i64 * self.around(AROUND);
+        }
+    }
+
+    fn total(&self) -> i64 {
+        match self.count % AROUND {
+            0 => self.before,
+            rest => self.before + rest as i64 * self.around(rest),
+        }
+    }
+}
+
 /// What `count` interrupts cost to allocate and to free.
 fn up_down(
     state: &State<'_>,
@@ -157,28 +195,24 @@ fn up_down(
     mut grow: impl FnMut(usize, i64) -> Result,
 ) -> Result<(i64, i64)> {
     let mut interrupts = KVVec::with_capacity(count, GFP_KERNEL)?;
-    let mut last = [0; AROUND];
-    let (mut up, mut down) = (0, 0);
+    let (mut ups, mut downs) = (Sum::new(), Sum::new());
 
     for index in 0..count {
         let start = now();
         let interrupt = state.alloc()?;
-        let took = since(start, now());
+        ups.add(since(start, now()));
         interrupts.push(interrupt, GFP_KERNEL)?;
-        up += took;
-        last[index % AROUND] = took;
         // The one that stays was the first.
         if STATIONS.contains(&(index + 2)) {
-            let mut around = last;
-            grow(index + 2, median(&mut around[..AROUND.min(index + 1)]))?;
+            grow(index + 2, ups.around(AROUND.min(ups.count)))?;
         }
     }
     for interrupt in interrupts {
         let start = now();
         drop(interrupt);
-        down += since(start, now());
+        downs.add(since(start, now()));
     }
-    Ok((up, down))
+    Ok((ups.total(), downs.total()))
 }
 
 /// So many allocated and freed, several times if they are few.
