@@ -8,8 +8,8 @@
 #include "expect.h"
 
 /* The driver waits so long for the device. */
-#define TIMEOUT_MS 300
-#define PARAMETERS "wqs=2 timeout_ms=300"
+#define TIMEOUT_MS (300 * slow())
+#define PARAMETERS path_of("wqs=2 timeout_ms=%d", TIMEOUT_MS)
 
 /* No call waits for more than a command and a descriptor. */
 #define CALL_MS (3 * TIMEOUT_MS + 2000)
