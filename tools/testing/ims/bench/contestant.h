@@ -219,7 +219,7 @@ static int bulk(struct contestant *self, struct seq_file *file, u32 count, bool 
 	s64 *samples = kvmalloc_array(2 * repeats, sizeof(*samples), GFP_KERNEL);
 	int error = irqs && samples ? 0 : -ENOMEM;
 
-	/* What others freed before is RCU's until then, and would be freed while this is measured. */
+	/* What others freed before RCU would free while this is measured. */
 	fsleep(USEC_PER_SEC);
 	for (i = 0; i < repeats && !error; i++)
 		error = up_down(self, irqs, count, &samples[i], &samples[repeats + i],

@@ -221,7 +221,7 @@ fn bulk_of(state: &State<'_>, count: usize, f: &mut fmt::Formatter<'_>, shows: b
     let mut ups = KVVec::with_capacity(repeats, GFP_KERNEL)?;
     let mut downs = KVVec::with_capacity(repeats, GFP_KERNEL)?;
 
-    // What others freed before is RCU's until then, and would be freed while this is measured.
+    // What others freed before RCU would free while this is measured.
     fsleep(Delta::from_secs(1));
     for _ in 0..repeats {
         let (up, down) = up_down(state, count, |number, took| {
