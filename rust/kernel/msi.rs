@@ -1140,13 +1140,20 @@ impl<'b> Vectors<'b> {
 
 impl Drop for Vectors<'_> {
     fn drop(&mut self) {
-        for index in 0..self.0.len() {
-            if let Ok(vector) = self.0.index(index) {
-                let request: IrqRequest<'_> = vector.into();
+        let vectors = (0..self.0.len()).filter_map(|index| self.0.index(index).ok());
+        let virqs = vectors.map(|vector| IrqRequest::from(vector).irq());
+        let mut leaked = false;
 
-                // SAFETY: MSI-X vectors per the type invariant, freed next. All that borrowed them
-                // was dropped or leaked.
-                unsafe { free_leaked_handlers(request.irq()) };
+        for virq in virqs.clone() {
+            // SAFETY: An MSI-X vector per the type invariant, freed next. All that borrowed it was
+            // dropped or leaked.
+            leaked |= unsafe { mask_leaked(virq) };
+        }
+        if leaked {
+            PASSES.wait(PASSES.next(), visit_each_cpu);
+            for virq in virqs {
+                // SAFETY: As above.
+                unsafe { free_leaked_handlers(virq) };
             }
         }
     }
