@@ -90,7 +90,6 @@ pub(crate) struct Capabilities {
 pub(crate) struct Events {
     dev: ARef<pci::Device>,
     bar: Arc<DevresBar<END>>,
-    command_done: Atomic<bool>,
     health: Atomic<u32>,
     /// How often interrupt handles became invalid.
     epoch: Atomic<u32>,
@@ -157,7 +156,6 @@ impl irq::Handler for EventHandler {
         }
         if cause.cmd() {
             events.commands.fetch_add(1, Relaxed);
-            events.command_done.store(true, Release);
         }
         IrqReturn::Handled
     }
@@ -340,7 +338,6 @@ impl<'a> Device<'a> {
             Events {
                 dev: holder.unbound().into(),
                 bar: regs.revocable(),
-                command_done: Atomic::new(false),
                 health: Atomic::new(health::GOOD),
                 epoch: Atomic::new(0),
                 commands: Atomic::new(0),
@@ -386,43 +383,28 @@ impl<'a> Device<'a> {
     /// Runs a command and returns its result.
     ///
     /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on for every command until the
-    /// device is reset, [`EIO`] if the device refuses it or sends no interrupt.
+    /// device is reset, [`EIO`] if the device refuses it.
     pub(crate) fn command(&self, command: Command, operand: u32) -> Result<u16> {
         let operand = Bounded::<u32, 20>::try_new(operand).ok_or(EINVAL)?;
-        let done = &self.events.command_done;
         let _guard = self.command.lock();
 
         if self.health() != health::GOOD {
             return Err(ETIMEDOUT);
         }
 
-        done.store(false, Relaxed);
         self.regs.write_reg(
             CMD::zeroed()
                 .with_cmd(Bounded::<u32, 5>::try_new(command as u32).ok_or(EINVAL)?)
                 .with_operand(operand)
                 .with_int_req(true),
         );
-        let waited = read_poll_timeout(
-            || Ok(done.load(Acquire)),
-            |&done| done,
-            Delta::from_micros(50),
-            self.timeout,
-        );
-        let status = self.regs.read(CMDSTS);
-        if status.active() || waited.is_err() {
-            // What comes of it later could be taken for the next one's.
-            self.broke();
-        }
-        if status.active() && status.into_raw() != u32::MAX {
-            self.report(fmt!("{command:?} does not complete"));
-            return Err(ETIMEDOUT);
-        }
-        let result = check(command, status).map_err(|why| self.report(fmt!("{why}")))?;
-        if waited.is_err() {
-            return Err(self.report(fmt!("{command:?} completed without an interrupt")));
-        }
-        Ok(result)
+        completed(command, self.regs, self.timeout).map_err(|why| {
+            if !matches!(why, Why::Failed(..)) {
+                self.broke();
+            }
+            self.report(fmt!("{why}"));
+            why.into()
+        })
     }
 
     /// Reports a failure at run time, of which a device or user space can have many.
@@ -624,7 +606,17 @@ impl<'a> Device<'a> {
                 .with_softerr_int_en(true)
                 .with_halt_int_en(true),
         );
+        let commands = &self.events.commands;
+        let earlier = commands.load(Relaxed);
         self.command(Command::EnableDevice, 0)?;
+        // This once, as no error, halt or revocation would be heard of either.
+        read_poll_timeout(
+            || Ok(commands.load(Relaxed)),
+            |&count| count != earlier,
+            Delta::from_micros(50),
+            self.timeout,
+        )
+        .map_err(|_| self.report(fmt!("EnableDevice sent no interrupt")))?;
         if self.regs.read(GENSTS).state().get() != STATE_ENABLED {
             dev_err!(self.dev, "enabled, but not in the enabled state\n");
             return Err(EIO);
@@ -683,22 +675,36 @@ impl<'a> Device<'a> {
     }
 }
 
+/// Waits until no command is active.
+fn idle(regs: Registers<'_>, timeout: Delta) -> Result<CMDSTS> {
+    read_poll_timeout(
+        || Ok(regs.read(CMDSTS)),
+        |status| !status.active() || status.into_raw() == u32::MAX,
+        Delta::from_micros(50),
+        timeout,
+    )
+}
+
+/// Waits until `command`, which was given, has completed, and returns its result.
+fn completed(command: Command, regs: Registers<'_>, timeout: Delta) -> Result<u16, Why> {
+    let status = idle(regs, timeout).map_err(|_| Why::Incomplete(command))?;
+
+    if status.into_raw() == u32::MAX {
+        return Err(Why::NoResponse);
+    }
+    match status.err().get() {
+        // CAST: The field has 16 bits.
+        0 => Ok(status.result().get() as u16),
+        error => Err(Why::Failed(command, error)),
+    }
+}
+
 /// Resets the device without its interrupts.
 fn reset(regs: Registers<'_>, timeout: Delta) -> Result<(), Why> {
-    let idle = |what| {
-        read_poll_timeout(
-            || Ok(regs.read(CMDSTS)),
-            |status| !status.active() || status.into_raw() == u32::MAX,
-            Delta::from_micros(50),
-            timeout,
-        )
-        .map_err(|_| Why::Incomplete(what))
-    };
-
-    idle("an earlier command")?;
+    idle(regs, timeout).map_err(|_| Why::Busy)?;
     regs.write_reg(GENCTRL::zeroed());
     regs.write_reg(CMD::zeroed().with_const_cmd::<{ Command::ResetDevice as u32 }>());
-    check(Command::ResetDevice, idle("ResetDevice")?)?;
+    completed(Command::ResetDevice, regs, timeout)?;
     regs.write_reg(INTCAUSE::from_raw(u32::MAX));
     acknowledge_error(regs);
 
@@ -716,7 +722,8 @@ fn acknowledge_error<'a>(regs: impl Io<'a, Target = Region<END>, Backend = MmioB
 /// Why a command or a reset failed.
 pub(crate) enum Why {
     NoResponse,
-    Incomplete(&'static str),
+    Busy,
+    Incomplete(Command),
     Failed(Command, u32),
     NotDisabled,
     Broken,
@@ -726,7 +733,8 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoResponse => write!(f, "the device does not respond"),
-            Self::Incomplete(what) => write!(f, "{what} does not complete"),
+            Self::Busy => write!(f, "an earlier command does not complete"),
+            Self::Incomplete(command) => write!(f, "{command:?} does not complete"),
             Self::Failed(command, error) => write!(f, "{command:?} failed with status {error:#x}"),
             Self::NotDisabled => write!(f, "reset, but not in the disabled state"),
             Self::Broken => write!(f, "it is broken"),
@@ -737,21 +745,15 @@ impl fmt::Display for Why {
 impl Why {
     fn report(self, dev: &pci::Device) -> Error {
         dev_err!(dev, "{self}\n");
-        match self {
-            Self::Incomplete(_) => ETIMEDOUT,
-            _ => EIO,
-        }
+        self.into()
     }
 }
 
-/// Returns the result of a command that completed.
-fn check(command: Command, status: CMDSTS) -> Result<u16, Why> {
-    if status.into_raw() == u32::MAX {
-        return Err(Why::NoResponse);
-    }
-    match status.err().get() {
-        // CAST: The field has 16 bits.
-        0 => Ok(status.result().get() as u16),
-        error => Err(Why::Failed(command, error)),
+impl From<Why> for Error {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Busy | Why::Incomplete(_) => ETIMEDOUT,
+            _ => EIO,
+        }
     }
 }

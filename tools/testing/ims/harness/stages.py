@@ -116,6 +116,7 @@ REFUSALS = (
     ("--fault stuck-mask", -5, "cannot use the message store"),
     ("--fault cmd-error=6:0x41", -5, "EnableWq failed with status 0x41"),
     ("--fault all-ones", -5, "does not respond"),
+    ("--fault cmd-silent", -5, "EnableDevice sent no interrupt"),
     ("--fault cmd-never-completes", -110, "does not complete"),
     ("--fault never-resets", -110, "does not complete"),
 )

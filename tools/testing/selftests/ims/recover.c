@@ -159,6 +159,27 @@ TEST_F(interrupt, command_that_hangs_for_good)
 	expect_waiting(_metadata, &waiting);
 }
 
+/* That a command is done, the device's status says; its interrupt may be late, or lost. */
+TEST_F(interrupt, command_without_interrupt)
+{
+	const int64_t commands = ims_counter("commands");
+	const int64_t failures = ims_counter("failures");
+	struct ims_irq other;
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	ims_break(FAULT_COMMAND_SILENT, 0);
+	ASSERT_EQ(0, ims_alloc(self->file, new_eventfd(), &other));
+	raise_one(_metadata, &other, 1);
+	EXPECT_EQ(0, ims_free(&other));
+	EXPECT_EQ(commands, ims_counter("commands"));
+
+	ims_break(FAULT_NONE, 0);
+	raise_one(_metadata, &self->irq, 1);
+	EXPECT_EQ(failures, ims_counter("failures"));
+	EXPECT_EQ(0, ims_counter("recoveries"));
+}
+
 /* The device does not know the interrupts any more that descriptors name. */
 TEST_F(interrupt, handles_that_are_revoked)
 {
@@ -181,7 +202,6 @@ TEST_F(interrupt, handles_that_are_revoked)
 	expect_waiting(_metadata, &waiting);
 }
 
-/* A driver that masks what comes too often. */
 /* Lines in the log, since it was last asked, with @words. */
 static int lines_with(int kmsg, const char *words)
 {
@@ -218,6 +238,7 @@ TEST_F(interrupt, software_errors_are_counted_and_said_once)
 	close(kmsg);
 }
 
+/* A driver that masks what comes too often. */
 FIXTURE(storm) {
 	FIXTURE_DATA(ims) ims;
 	struct ims_irq irq, other;

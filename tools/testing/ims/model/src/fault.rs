@@ -28,6 +28,7 @@ pub enum Fault {
     StuckMask = 13,
     DropMessage = 14,
     HandleLimit = 15,
+    CmdSilent = 16,
 }
 
 /// What the argument of a fault is.
@@ -47,7 +48,7 @@ use Arg::{Code, CommandError, None as NoArg, Number};
 /// Fault, name, argument, explanation.
 pub type Row<F> = (F, &'static str, Arg, &'static str);
 
-const TABLE: [Row<Fault>; 15] = [
+const TABLE: [Row<Fault>; 16] = [
     (
         Fault::NoIms,
         "no-ims",
@@ -137,6 +138,12 @@ const TABLE: [Row<Fault>; 15] = [
         "handle-limit",
         Number(0),
         "at most N interrupt handles can be held",
+    ),
+    (
+        Fault::CmdSilent,
+        "cmd-silent",
+        NoArg,
+        "a command ends without an interrupt",
     ),
 ];
 
@@ -328,7 +335,7 @@ mod tests {
     #[test]
     fn register_numbers_check_arguments() {
         assert_eq!(Fault::from_register(0, 0), None);
-        assert_eq!(Fault::from_register(16, 0), None);
+        assert_eq!(Fault::from_register(17, 0), None);
         assert_eq!(Fault::from_register(1, 9), Some((Fault::NoIms, 0)));
         assert_eq!(Fault::from_register(14, 0), None);
         assert_eq!(Fault::from_register(14, 2), Some((Fault::DropMessage, 2)));

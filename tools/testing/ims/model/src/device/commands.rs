@@ -93,7 +93,7 @@ impl Device {
         );
         self.counters.commands += 1;
         self.cmdsts = status;
-        if running.int_req {
+        if running.int_req && !self.has(Fault::CmdSilent) {
             self.cause(intcause::CMD);
         }
     }

@@ -107,6 +107,17 @@ fn command_error() {
 }
 
 #[test]
+fn command_without_an_interrupt() {
+    let bench = Bench::new(broken(Fault::CmdSilent, 0));
+    bench.put(CMD, 5 << 20 | 1 << 31);
+    assert_eq!(bench.get(CMDSTS), 0);
+    assert_eq!(bench.interrupts(), []);
+    bench.set_page(0xd8, 0);
+    bench.put(CMD, 5 << 20 | 1 << 31);
+    assert_eq!(bench.interrupts(), [Event::Signal(0)]);
+}
+
+#[test]
 fn never_resets() {
     let bench = Bench::enabled(broken(Fault::NeverResets, 0));
     bench.put_in(Region::Config, 0x48, 0x8000);
