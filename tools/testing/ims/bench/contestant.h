@@ -21,7 +21,7 @@
 #define MARKER		0xc4	/* takes any value: it sets counters to zero */
 
 #define REPEATS		201
-#define AROUND		63	/* samples at most whose median stands for each of them */
+#define AROUND		511U	/* samples at most whose middle stands for each of them */
 #define ALL_OF_MSIX	2046	/* beside the first and the one that stays: measured once */
 #define CONTENDED	2000
 
@@ -150,65 +150,65 @@ static const u32 stations[] = {
 	16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 6144, 8192, 10240, 12288, 14336, 16128,
 };
 
-/* A sum of samples: that of the medians, so that what interrupts some of them does not count. */
-struct sum {
-	s64 last[AROUND];
-	u32 count;
-	s64 before;		/* of all but the last count % AROUND */
-};
-
-static noinline_for_stack s64 around(const struct sum *sum, u32 samples)
+/* The mean of the middle half, as that is not what interrupts came into. Sorts them. */
+static s64 middle(s64 *samples, u32 count)
 {
-	s64 last[AROUND];
+	const u32 first = count / 4, last = count - first;
+	s64 sum = 0;
+	u32 i;
 
-	memcpy(last, sum->last, sizeof(last));
-	return median(last, samples);
+	sort(samples, count, sizeof(*samples), compare, NULL);
+	for (i = first; i < last; i++)
+		sum += samples[i];
+	return div_s64(sum, last - first);
 }
 
-static void add(struct sum *sum, s64 sample)
+static s64 total(s64 *samples, u32 count)
 {
-	sum->last[sum->count++ % AROUND] = sample;
-	if (sum->count % AROUND == 0)
-		sum->before += AROUND * around(sum, AROUND);
+	s64 sum = 0;
+	u32 i, some;
+
+	for (i = 0; i < count; i += some) {
+		some = min(count - i, AROUND);
+		sum += some * middle(&samples[i], some);
+	}
+	return sum;
 }
 
-static s64 total(const struct sum *sum)
+static int up_down(struct contestant *self, struct store_irq *irqs, u32 count, s64 *ups, s64 *downs)
 {
-	u32 rest = sum->count % AROUND;
-
-	return sum->before + (rest ? rest * around(sum, rest) : 0);
-}
-
-static int up_down(struct contestant *self, struct store_irq *irqs, u32 count, s64 *up, s64 *down,
-		   struct seq_file *grow)
-{
-	struct sum ups = {}, downs = {};
-	u32 i, done, station = 0;
+	u32 i, done;
 	int error = 0;
 	ktime_t t;
 
 	for (done = 0; done < count; done++) {
 		t = ktime_get();
 		error = store_alloc(&self->store, &irqs[done]);
-		t = ktime_get() - t;
+		ups[done] = ktime_get() - t;
 		if (error)
 			break;
-		add(&ups, t);
-		/* The one that stays was the first. */
-		if (grow && station < ARRAY_SIZE(stations) && done + 2 == stations[station]) {
-			seq_printf(grow, "grow %u %lld\n", done + 2,
-				   around(&ups, min(ups.count, AROUND)));
-			station++;
-		}
 	}
 	for (i = 0; i < done; i++) {
 		t = ktime_get();
 		store_free(&self->store, &irqs[i]);
-		add(&downs, ktime_get() - t);
+		downs[i] = ktime_get() - t;
 	}
-	*up = total(&ups);
-	*down = total(&downs);
 	return error;
+}
+
+/* What the last of so many took. */
+static void show_growth(struct seq_file *file, s64 *ups, u32 count)
+{
+	u32 i, end, from = 0;
+
+	for (i = 0; i < ARRAY_SIZE(stations); i++, from = end) {
+		/* The one that stays was the first. */
+		end = stations[i] - 1;
+		if (end > count)
+			break;
+		from = max(from, end - min(end, AROUND));
+		seq_printf(file, "grow %u %lld\n", stations[i], middle(&ups[from], end - from));
+	}
 }
 
 /* So many allocated and freed, several times if they are few. */
@@ -216,17 +216,24 @@ static int bulk(struct contestant *self, struct seq_file *file, u32 count, bool 
 {
 	u32 i, repeats = ALL_OF_MSIX / count | 1;
 	struct store_irq *irqs = kvmalloc_array(count, sizeof(*irqs), GFP_KERNEL);
-	s64 *samples = kvmalloc_array(2 * repeats, sizeof(*samples), GFP_KERNEL);
+	s64 *samples = kvmalloc_array(2 * (count + repeats), sizeof(*samples), GFP_KERNEL);
+	s64 *ups = samples, *downs = ups + count, *up = downs + count, *down = up + repeats;
 	int error = irqs && samples ? 0 : -ENOMEM;
 
 	/* What others freed before RCU would free while this is measured. */
 	fsleep(USEC_PER_SEC);
-	for (i = 0; i < repeats && !error; i++)
-		error = up_down(self, irqs, count, &samples[i], &samples[repeats + i],
-				grow ? file : NULL);
+	for (i = 0; i < repeats && !error; i++) {
+		error = up_down(self, irqs, count, ups, downs);
+		if (error)
+			break;
+		if (grow)
+			show_growth(file, ups, count);
+		up[i] = total(ups, count);
+		down[i] = total(downs, count);
+	}
 	if (!error)
-		seq_printf(file, "up %u %lld\ndown %u %lld\n", count, median(samples, repeats),
-			   count, median(samples + repeats, repeats));
+		seq_printf(file, "up %u %lld\ndown %u %lld\n", count, median(up, repeats),
+			   count, median(down, repeats));
 	kvfree(samples);
 	kvfree(irqs);
 	return error;

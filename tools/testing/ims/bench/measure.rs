@@ -27,8 +27,8 @@ use kernel::{
 };
 
 const REPEATS: usize = 201;
-/// Samples at most whose median stands for each of them.
-const AROUND: usize = 63;
+/// Samples at most whose middle stands for each of them.
+const AROUND: usize = 511;
 /// Vectors that MSI-X has at most, beside the first and the one that stays: so many are measured
 /// once.
 const ALL_OF_MSIX: usize = 2046;
@@ -49,7 +49,7 @@ fn samples() -> Result<Samples> {
 }
 
 /// They are few, and `core`'s sort makes code that objtool does not like.
-fn median(samples: &mut [i64]) -> i64 {
+fn sort(samples: &mut [i64]) {
     for end in 1..samples.len() {
         let mut at = end;
         while at > 0 && samples[at - 1] > samples[at] {
@@ -57,6 +57,10 @@ fn median(samples: &mut [i64]) -> i64 {
             at -= 1;
         }
     }
+}
+
+fn median(samples: &mut [i64]) -> i64 {
+    sort(samples);
     samples[samples.len() / 2]
 }
 
@@ -150,91 +154,76 @@ const STATIONS: [usize; 15] = [
     16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 6144, 8192, 10240, 12288, 14336, 16128,
 ];
 
-/// A sum of samples: that of the medians, so that what interrupts some of them does not count.
-struct Sum {
-    last: [i64; AROUND],
-    count: usize,
-    /// Of all but the last `count % AROUND`.
-    before: i64,
+/// The mean of the middle half, as that is not what interrupts came into. Sorts them.
+fn middle(samples: &mut [i64]) -> i64 {
+    sort(samples);
+    let first = samples.len() / 4;
+    let half = &samples[first..samples.len() - first];
+
+    half.iter().sum::<i64>() / half.len() as i64
 }
 
-impl Sum {
-    fn new() -> Self {
-        Self {
-            last: [0; AROUND],
-            count: 0,
-            before: 0,
-        }
-    }
-
-    fn around(&self, samples: usize) -> i64 {
-        let mut last = self.last;
-        median(&mut last[..samples])
-    }
-
-    fn add(&mut self, sample: i64) {
-        self.last[self.count % AROUND] = sample;
-        self.count += 1;
-        if self.count % AROUND == 0 {
-            self.before += AROUND as i64 * self.around(AROUND);
-        }
-    }
-
-    fn total(&self) -> i64 {
-        match self.count % AROUND {
-            0 => self.before,
-            rest => self.before + rest as i64 * self.around(rest),
-        }
-    }
+fn total(samples: &mut [i64]) -> i64 {
+    let chunks = samples.chunks_mut(AROUND);
+    chunks.map(|some| some.len() as i64 * middle(some)).sum()
 }
 
-/// What `count` interrupts cost to allocate and to free.
-fn up_down(
-    state: &State<'_>,
-    count: usize,
-    mut grow: impl FnMut(usize, i64) -> Result,
-) -> Result<(i64, i64)> {
+/// What each of `count` interrupts costs to allocate and to free.
+fn up_down(state: &State<'_>, count: usize) -> Result<(Samples, Samples)> {
     let mut interrupts = KVVec::with_capacity(count, GFP_KERNEL)?;
-    let (mut ups, mut downs) = (Sum::new(), Sum::new());
+    let mut ups = Samples::with_capacity(count, GFP_KERNEL)?;
+    let mut downs = Samples::with_capacity(count, GFP_KERNEL)?;
 
-    for index in 0..count {
+    for _ in 0..count {
         let start = now();
         let interrupt = state.alloc()?;
-        ups.add(since(start, now()));
+        ups.push(since(start, now()), GFP_KERNEL)?;
         interrupts.push(interrupt, GFP_KERNEL)?;
-        // The one that stays was the first.
-        if STATIONS.contains(&(index + 2)) {
-            grow(index + 2, ups.around(AROUND.min(ups.count)))?;
-        }
     }
     for interrupt in interrupts {
         let start = now();
         drop(interrupt);
-        downs.add(since(start, now()));
+        downs.push(since(start, now()), GFP_KERNEL)?;
     }
-    Ok((ups.total(), downs.total()))
+    Ok((ups, downs))
+}
+
+/// What the last of so many took.
+fn show_growth(f: &mut fmt::Formatter<'_>, ups: &mut [i64]) -> Result {
+    let mut from = 0;
+
+    for station in STATIONS {
+        // The one that stays was the first.
+        let end = station - 1;
+        from = from.max(end.saturating_sub(AROUND));
+        let Some(some) = ups.get_mut(from..end) else {
+            break;
+        };
+        writeln!(f, "grow {station} {}", middle(some))?;
+        from = end;
+    }
+    Ok(())
 }
 
 /// So many allocated and freed, several times if they are few.
 fn bulk_of(state: &State<'_>, count: usize, f: &mut fmt::Formatter<'_>, shows: bool) -> Result {
     let repeats = (ALL_OF_MSIX / count) | 1;
-    let mut ups = KVVec::with_capacity(repeats, GFP_KERNEL)?;
-    let mut downs = KVVec::with_capacity(repeats, GFP_KERNEL)?;
+    let mut up = Samples::with_capacity(repeats, GFP_KERNEL)?;
+    let mut down = Samples::with_capacity(repeats, GFP_KERNEL)?;
 
     // What others freed before RCU would free while this is measured.
     fsleep(Delta::from_secs(1));
     for _ in 0..repeats {
-        let (up, down) = up_down(state, count, |number, took| {
-            if shows {
-                writeln!(f, "grow {number} {took}")?;
-            }
-            Ok(())
-        })?;
-        ups.push(up, GFP_KERNEL)?;
-        downs.push(down, GFP_KERNEL)?;
+        let (mut ups, mut downs) = up_down(state, count)?;
+
+        if shows {
+            show_growth(f, &mut ups)?;
+        }
+        up.push(total(&mut ups), GFP_KERNEL)?;
+        down.push(total(&mut downs), GFP_KERNEL)?;
     }
-    writeln!(f, "up {count} {}", median(&mut ups))?;
-    writeln!(f, "down {count} {}", median(&mut downs))?;
+    writeln!(f, "up {count} {}", median(&mut up))?;
+    writeln!(f, "down {count} {}", median(&mut down))?;
     Ok(())
 }
 
