@@ -14,7 +14,7 @@ class Variant:
     memory: str = "1G"
     append: str = ""  # to the kernel's command line
     after: tuple = ()  # what each guest runs last
-    machines: tuple = ("vtd", "vtd-x2apic", "amdvi")  # those that kselftests run on
+    machines: tuple = ("vtd", "vtd-x2apic", "vtd-dma", "amdvi")  # those that kselftests run on
 
     @property
     def out(self):
