@@ -101,8 +101,14 @@ def placed(kind, number, ports):
 def model_device(kind, number, socket, ports=False):
     """QEMU's device for the model of this number."""
     address = {"type": "unix", "path": str(socket)}
-    place = placed(kind, number, ports)
-    return {"driver": "vfio-user-pci", "id": f"model{number}", "socket": address, **place}
+    return {
+        "driver": "vfio-user-pci",
+        "id": f"model{number}",
+        "socket": address,
+        # After 5 seconds QEMU would take a model that a busy host has not let run for broken.
+        "x-msg-timeout": 60_000,
+        **placed(kind, number, ports),
+    }
 
 
 # The kernel has no driver for ACPI's hotplug: leave the ports to PCI Express's.

@@ -275,7 +275,7 @@ TEST_F_TIMEOUT(lifecycle, reload_under_traffic, 60)
 		SKIP(return, "not a module");
 	for (int i = 0; i < UNDER_TRAFFIC; i++) {
 		/* The module can only go in a moment in which no file is open. */
-		start_traffic(_metadata, self->traffic, NULL, 2, 40000 * slow());
+		start_traffic(_metadata, self->traffic, NULL, 2, 150000 * slow());
 		ASSERT_TRUE(wait_for(!ims_unload()));
 		stop_traffic(self->traffic);
 		EXPECT_TRUE(is_gone());

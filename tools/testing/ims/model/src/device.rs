@@ -67,6 +67,9 @@ pub struct Device {
     cmdsts: u32,
     swerr: SwErr,
     running: Option<commands::Running>,
+    ending: Option<commands::Ending>,
+    /// Whether messages were sent since a command last ended.
+    posted: bool,
 
     groups: Vec<Group>,
     wqs: Vec<Wq>,
@@ -112,6 +115,8 @@ impl Device {
             cmdsts: 0,
             swerr: SwErr::default(),
             running: None,
+            ending: None,
+            posted: false,
             groups: vec![Group::default(); config.groups.into()],
             wqs: vec![Wq::default(); config.wqs.into()],
             permissions: vec![0; config.vectors.into()],
@@ -179,12 +184,8 @@ impl Device {
             self.act(act);
         }
         self.advance(now);
-        let command = self
-            .running
-            .as_ref()
-            .and_then(|running| running.deadline(now));
         [
-            command,
+            self.command_deadline(now),
             self.source.deadline(),
             self.config.chaos.deadline(),
         ]
@@ -206,6 +207,7 @@ impl Device {
         self.reset_registers();
         self.reset_interrupts();
         self.running = None;
+        self.ending = None;
         self.cmdsts = 0;
         self.source.stop();
     }
@@ -330,7 +332,12 @@ impl Device {
         }
         debug!("slot {slot}: message {data:#x} to {address:#x}");
         self.config.chaos.sent(address, data);
+        self.post(address, data);
+    }
+
+    fn post(&mut self, address: u64, data: u32) {
         self.bus.post(address, &data.to_le_bytes());
+        self.posted = true;
     }
 
     /// Raises MSI-X vector `vector`.
@@ -355,7 +362,7 @@ impl Device {
             Act::Replay if self.pci.bus_master() && self.pci.powered() => {
                 if let Some((address, data)) = self.config.chaos.replay() {
                     debug!("message {data:#x} to {address:#x} once more");
-                    self.bus.post(address, &data.to_le_bytes());
+                    self.post(address, data);
                 }
             }
             Act::Replay => {}

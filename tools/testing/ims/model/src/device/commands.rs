@@ -8,6 +8,7 @@ use log::debug;
 
 use super::queue::Entry;
 use super::Device;
+use crate::bus::Pending;
 use crate::enable;
 use crate::fault::Fault;
 use crate::handles::Table;
@@ -27,12 +28,17 @@ pub(super) struct Running {
     barrier: Option<u64>,
 }
 
-impl Running {
-    /// When to try again, unless it waits for descriptors.
-    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        (self.due > now).then_some(self.due)
-    }
+/// A command that has ended, but for telling it.
+pub(super) struct Ending {
+    status: u32,
+    int_req: bool,
+    /// Until the host has all messages that were sent before. On a bus, reading the status would
+    /// push them.
+    pushed: Pending,
 }
+
+/// How often to ask whether messages have been pushed.
+const PUSH_POLL: Duration = Duration::from_micros(50);
 
 /// How far a command got: its result, or not yet.
 type Progress = Result<Option<u16>, CmdError>;
@@ -43,7 +49,7 @@ const WAIT: Progress = Ok(None);
 impl Device {
     /// A write to CMD.
     pub(super) fn command(&mut self, value: u32, now: Instant) {
-        if self.running.is_some() {
+        if self.running.is_some() || self.ending.is_some() {
             self.software_error(SwError {
                 code: code::CMD_REG,
                 ..SwError::default()
@@ -62,8 +68,17 @@ impl Device {
         self.advance(now);
     }
 
+    /// When to try again, unless it waits for descriptors.
+    pub(super) fn command_deadline(&self, now: Instant) -> Option<Instant> {
+        let due = self.running.as_ref().map(|running| running.due);
+        let polled = self.ending.as_ref().map(|_| now + PUSH_POLL);
+
+        due.filter(|&due| due > now).or(polled)
+    }
+
     /// Moves the running command on, if there is one.
     pub(super) fn advance(&mut self, now: Instant) {
+        self.end();
         let Some(running) = self.running.take() else {
             return;
         };
@@ -92,8 +107,25 @@ impl Device {
             running.code, running.operand
         );
         self.counters.commands += 1;
-        self.cmdsts = status;
-        if running.int_req && !self.has(Fault::CmdSilent) {
+        let pushed = match std::mem::take(&mut self.posted) {
+            true => self.bus.sync(),
+            false => Pending::known(Ok(Vec::new())),
+        };
+        self.ending = Some(Ending {
+            status,
+            int_req: running.int_req,
+            pushed,
+        });
+        self.end();
+    }
+
+    /// Tells that a command has ended, if it is time to.
+    fn end(&mut self) {
+        let Some(ending) = self.ending.take_if(|ending| ending.pushed.is_over()) else {
+            return;
+        };
+        self.cmdsts = ending.status;
+        if ending.int_req && !self.has(Fault::CmdSilent) {
             self.cause(intcause::CMD);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::HandleMode;
+use std::sync::atomic::Ordering;
 
 const WQ1: u64 = WQCFG + 32;
 
@@ -31,6 +32,27 @@ fn completion_interrupt_on_request_only() {
     assert_eq!(bench.get(INTCAUSE), 0x2, "write 1 to clear");
     bench.put(INTCAUSE, 0x2);
     assert_eq!(bench.get(INTCAUSE), 0);
+}
+
+#[test]
+fn a_command_that_is_done_has_pushed_what_was_sent() {
+    let bench = Bench::new(Config::default());
+    bench.bus.busy.store(true, Ordering::Relaxed);
+    assert_eq!(bench.command(5, 0), 0, "nothing was sent");
+    bench.arm(5, 0xfee0_0000, 1);
+    bench.set_page(0xc0, 5);
+    assert_eq!(bench.interrupts(), [Event::Post(0xfee0_0000, 1)]);
+
+    bench.put(CMD, 5 << 20 | 1 << 31);
+    assert!(bench.tick().is_some(), "asks again");
+    assert_eq!(bench.get(CMDSTS), 1 << 31);
+    assert_eq!(bench.interrupts(), []);
+    let answer = bench.bus.syncs.lock().unwrap().remove(0);
+    answer.send(Ok(vec![0; 4])).unwrap();
+    bench.tick();
+    assert_eq!(bench.get(CMDSTS), 0);
+    assert_eq!(bench.interrupts(), [Event::Signal(0)]);
+    assert_eq!(bench.command(5, 0), 0, "nothing was sent since");
 }
 
 #[test]

@@ -206,6 +206,7 @@ fn paced_source_asks_before_each_message() {
 fn sync_waits_for_the_bus() {
     let bench = Bench::new(Config::default());
     assert_eq!(bench.page(0x130), 1, "nothing to wait for");
+    bench.bus.busy.store(true, Ordering::Relaxed);
     bench.set_page(0x130, 0);
     assert_eq!(bench.page(0x130), 0);
     let answer = bench.bus.syncs.lock().unwrap().remove(0);
