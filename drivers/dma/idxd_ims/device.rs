@@ -93,7 +93,8 @@ pub(crate) struct Events {
     health: Atomic<u32>,
     /// How often interrupt handles became invalid.
     epoch: Atomic<u32>,
-    pub(crate) commands: Atomic<u64>,
+    /// How often the device has said that it is enabled.
+    pub(crate) enabled: Atomic<u64>,
     pub(crate) errors: Atomic<u64>,
     pub(crate) last_error: Atomic<u64>,
     pub(crate) halts: Atomic<u64>,
@@ -155,7 +156,7 @@ impl irq::Handler for EventHandler {
             }
         }
         if cause.cmd() {
-            events.commands.fetch_add(1, Relaxed);
+            events.enabled.fetch_add(1, Relaxed);
         }
         IrqReturn::Handled
     }
@@ -340,7 +341,7 @@ impl<'a> Device<'a> {
                 bar: regs.revocable(),
                 health: Atomic::new(health::GOOD),
                 epoch: Atomic::new(0),
-                commands: Atomic::new(0),
+                enabled: Atomic::new(0),
                 errors: Atomic::new(0),
                 last_error: Atomic::new(0),
                 halts: Atomic::new(0),
@@ -396,15 +397,20 @@ impl<'a> Device<'a> {
             CMD::zeroed()
                 .with_cmd(Bounded::<u32, 5>::try_new(command as u32).ok_or(EINVAL)?)
                 .with_operand(operand)
-                .with_int_req(true),
+                .with_int_req(matches!(command, Command::EnableDevice)),
         );
         completed(command, self.regs, self.timeout).map_err(|why| {
-            if !matches!(why, Why::Failed(..)) {
+            // That it halted may not have been heard of.
+            if !matches!(why, Why::Failed(..)) || self.is_halted() {
                 self.broke();
             }
             self.report(fmt!("{why}"));
             why.into()
         })
+    }
+
+    fn is_halted(&self) -> bool {
+        self.regs.read(GENSTS).state().get() == STATE_HALTED
     }
 
     /// Reports a failure at run time, of which a device or user space can have many.
@@ -606,22 +612,27 @@ impl<'a> Device<'a> {
                 .with_softerr_int_en(true)
                 .with_halt_int_en(true),
         );
-        let commands = &self.events.commands;
-        let earlier = commands.load(Relaxed);
         self.command(Command::EnableDevice, 0)?;
-        // This once, as no error, halt or revocation would be heard of either.
-        read_poll_timeout(
-            || Ok(commands.load(Relaxed)),
-            |&count| count != earlier,
-            Delta::from_micros(50),
-            self.timeout,
-        )
-        .map_err(|_| self.report(fmt!("EnableDevice sent no interrupt")))?;
         if self.regs.read(GENSTS).state().get() != STATE_ENABLED {
             dev_err!(self.dev, "enabled, but not in the enabled state\n");
             return Err(EIO);
         }
         Ok(())
+    }
+
+    /// Waits until the device has said that it is enabled. One that does not would not be heard of
+    /// when it fails, halts or revokes handles either.
+    pub(crate) fn hear(&self) -> Result {
+        let heard = read_poll_timeout(
+            || Ok(self.events.enabled.load(Relaxed)),
+            |&times| times != 0,
+            Delta::from_micros(50),
+            self.timeout,
+        );
+        match heard {
+            Err(_) => Err(self.report(fmt!("EnableDevice sent no interrupt"))),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Enables work queue `wq`.
@@ -677,12 +688,12 @@ impl<'a> Device<'a> {
 
 /// Waits until no command is active.
 fn idle(regs: Registers<'_>, timeout: Delta) -> Result<CMDSTS> {
-    read_poll_timeout(
-        || Ok(regs.read(CMDSTS)),
-        |status| !status.active() || status.into_raw() == u32::MAX,
-        Delta::from_micros(50),
-        timeout,
-    )
+    let read = || regs.read(CMDSTS);
+    let done = |status: &CMDSTS| !status.active() || status.into_raw() == u32::MAX;
+
+    // Should it not have run for a while, that is not the device's doing: a last look.
+    read_poll_timeout(|| Ok(read()), done, Delta::from_micros(50), timeout)
+        .or_else(|error| Some(read()).filter(done).ok_or(error))
 }
 
 /// Waits until `command`, which was given, has completed, and returns its result.

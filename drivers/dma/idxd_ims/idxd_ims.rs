@@ -102,6 +102,7 @@ impl<'a> State<'a> {
         };
 
         self.device.configure(wqs, &self.parameters)?;
+        self.device.hear()?;
         for index in 0..wqs {
             let queue = Queue::new(dev, &self.device, index, &self.parameters)?;
             let queue = KBox::pin_init(new_mutex!(queue), GFP_KERNEL)?;
@@ -207,7 +208,7 @@ fn show_counters(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "slots {}", domain.size())?;
         writeln!(f, "used {}", domain.used())?;
         writeln!(f, "stale {}", domain.stale())?;
-        writeln!(f, "commands {}", events.commands.load(Relaxed))?;
+        writeln!(f, "enabled {}", events.enabled.load(Relaxed))?;
         writeln!(f, "errors {}", events.errors.load(Relaxed))?;
         writeln!(f, "last_error {:#x}", events.last_error.load(Relaxed))?;
         writeln!(f, "halts {}", events.halts.load(Relaxed))?;

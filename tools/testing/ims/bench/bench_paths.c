@@ -156,9 +156,10 @@ static int paths_show(struct seq_file *file, void *unused)
 	if (!paths.samples)
 		return -ENOMEM;
 	/*
-	 * After a second without, an interrupt starts a timer that mixes random numbers, and until
-	 * then they take a shorter path.
+	 * Once a second an interrupt starts a timer that mixes random numbers, and until then they
+	 * take a shorter path.
 	 */
+	msleep(1100);
 	raise(data);
 	msleep(20);
 	before = irq_desc_kstat_cpu(paths.desc, 0);

@@ -216,8 +216,9 @@ static int bulk(struct contestant *self, struct seq_file *file, u32 count, bool 
 {
 	u32 i, repeats = ALL_OF_MSIX / count | 1;
 	struct store_irq *irqs = kvmalloc_array(count, sizeof(*irqs), GFP_KERNEL);
-	s64 *samples = kvmalloc_array(2 * (count + repeats), sizeof(*samples), GFP_KERNEL);
-	s64 *ups = samples, *downs = ups + count, *up = downs + count, *down = up + repeats;
+	s64 *samples = kvmalloc_array(3 * count + 2 * repeats, sizeof(*samples), GFP_KERNEL);
+	s64 *ups = samples, *downs = ups + count, *copy = downs + count;
+	s64 *up = copy + count, *down = up + repeats;
 	int error = irqs && samples ? 0 : -ENOMEM;
 
 	/* What others freed before RCU would free while this is measured. */
@@ -226,8 +227,9 @@ static int bulk(struct contestant *self, struct seq_file *file, u32 count, bool 
 		error = up_down(self, irqs, count, ups, downs);
 		if (error)
 			break;
+		memcpy(copy, ups, count * sizeof(*ups));
 		if (grow)
-			show_growth(file, ups, count);
+			show_growth(file, copy, count);
 		up[i] = total(ups, count);
 		down[i] = total(downs, count);
 	}

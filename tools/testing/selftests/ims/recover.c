@@ -160,19 +160,21 @@ TEST_F(interrupt, command_that_hangs_for_good)
 }
 
 /* That a command is done, the device's status says; its interrupt may be late, or lost. */
-TEST_F(interrupt, command_without_interrupt)
+TEST_F(interrupt, commands_without_interrupt)
 {
-	const int64_t commands = ims_counter("commands");
+	const int64_t enabled = ims_counter("enabled");
 	const int64_t failures = ims_counter("failures");
 	struct ims_irq other;
 
 	if (!ims_page())
 		SKIP(return, "no test page");
+	self->ims.rebind = true;
 	ims_break(FAULT_COMMAND_SILENT, 0);
+	ASSERT_EQ(0, reset_device());
 	ASSERT_EQ(0, ims_alloc(self->file, new_eventfd(), &other));
 	raise_one(_metadata, &other, 1);
 	EXPECT_EQ(0, ims_free(&other));
-	EXPECT_EQ(commands, ims_counter("commands"));
+	EXPECT_EQ(enabled, ims_counter("enabled"));
 
 	ims_break(FAULT_NONE, 0);
 	raise_one(_metadata, &self->irq, 1);
@@ -216,6 +218,12 @@ static int lines_with(int kmsg, const char *words)
 	return lines;
 }
 
+/* The end of a descriptor without what comes before it. */
+static void make_error(uint32_t *portals)
+{
+	__atomic_store_n(&portals[15], 0, __ATOMIC_RELAXED);
+}
+
 TEST_F(interrupt, software_errors_are_counted_and_said_once)
 {
 	int kmsg = open_log();
@@ -227,9 +235,8 @@ TEST_F(interrupt, software_errors_are_counted_and_said_once)
 	portals = ims_map(2, &size);
 	ASSERT_NE(NULL, portals);
 
-	/* The end of a descriptor without what comes before it. */
 	for (int errors = 1; errors <= 3; errors++) {
-		__atomic_store_n(&portals[15], 0, __ATOMIC_RELAXED);
+		make_error(portals);
 		ASSERT_TRUE(wait_for(ims_counter("errors") == errors));
 	}
 	EXPECT_EQ(1, lines_with(kmsg, "software error"));
@@ -311,6 +318,42 @@ TEST_F(storm, is_masked_and_said)
 	EXPECT_EQ(0, ims_signals(&self->irq));
 	ASSERT_EQ(0, ims_unmask(&self->irq));
 	EXPECT_TRUE(wait_for(ims_signals(&self->irq) == 1));
+}
+
+/* The device's own interrupt is masked, and so nothing is heard of its halt. */
+TEST_F(storm, of_errors_hides_no_halt)
+{
+	const int64_t halts = ims_counter("halts");
+	int kmsg = open_log(), file;
+	uint32_t *portals;
+	struct ims_irq more;
+	size_t size;
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	portals = ims_map(2, &size);
+	ASSERT_NE(NULL, portals);
+	for (int i = 0; i < 100 * LIMIT && !lines_with(kmsg, "times in a second: masked"); i++) {
+		make_error(portals);
+		usleep(1000);
+	}
+	page_write(PAGE_HALT, 0);
+	settle();
+	ASSERT_EQ(halts, ims_counter("halts"));
+
+	file = ims_open(1);
+	ASSERT_LE(0, file);
+	EXPECT_EQ(-EIO, ims_alloc(file, new_eventfd(), &more));
+	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &more));
+	raise_one(_metadata, &more, 1);
+	raise_one(_metadata, &self->other, 1);
+	EXPECT_EQ(1, ims_counter("recoveries"));
+
+	/* From then on it is heard of again. */
+	page_write(PAGE_HALT, 0);
+	EXPECT_TRUE(wait_for(ims_counter("halts") == halts + 1));
+	munmap(portals, size);
+	close(kmsg);
 }
 
 /* Twice as often as it may come in a second, which a part of a second would not show. */
