@@ -234,11 +234,12 @@ fn bulk(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     held.with(|state| {
         let room = state.room as usize;
 
-        let counts = [1, 64, 256, ALL_OF_MSIX].into_iter();
-        for count in counts.filter(|&count| count < room).chain([room]) {
-            or_fail(bulk_of(state, count, f, count == room))?;
+        for count in [1, 64, 256, ALL_OF_MSIX] {
+            if count < room {
+                or_fail(bulk_of(state, count, f, false))?;
+            }
         }
-        Ok(())
+        or_fail(bulk_of(state, room, f, true))
     })
 }
 
