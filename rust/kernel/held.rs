@@ -301,22 +301,6 @@ impl<'s> Publisher<'_, 's> {
     }
 }
 
-/// Calls `action` with `data` when `dev` is unbound: after the driver's data is dropped, before
-/// anything that `dev` holds already. If this fails, `action` has been called.
-///
-/// # Safety
-///
-/// `action` must be safe to call with `data` then.
-#[inline(never)]
-pub(crate) unsafe fn add_action(
-    dev: &Device<Bound>,
-    action: unsafe extern "C" fn(*mut c_void),
-    data: *mut c_void,
-) -> Result {
-    // SAFETY: `dev` is a valid, bound device; the rest per the safety requirements.
-    to_result(unsafe { bindings::devm_add_action_or_reset(dev.as_raw(), Some(action), data) })
-}
-
 /// Moves `value` to the device resources (devres) of `dev`: it is dropped when `dev` is unbound,
 /// after the driver's data and before anything that `dev` holds already.
 ///
@@ -335,8 +319,11 @@ unsafe fn until_unbind<'a, T: Send>(dev: &Device<Bound>, value: T) -> Result<&'a
 
     let ptr = KBox::into_raw(KBox::new(value, GFP_KERNEL)?);
 
-    // SAFETY: `release()` gets the pointer that it expects, once.
-    unsafe { add_action(dev, release::<T>, ptr.cast())? };
+    // SAFETY: `dev` is a valid, bound device. `release()` gets the pointer that it expects, once,
+    // if this fails here.
+    to_result(unsafe {
+        bindings::devm_add_action_or_reset(dev.as_raw(), Some(release::<T>), ptr.cast())
+    })?;
 
     // SAFETY: The box lives until the device is unbound.
     Ok(unsafe { &*ptr })

@@ -433,21 +433,14 @@ impl<'a, C: Chip> Domain<'a, C> {
         let inner = self.inner();
 
         inner.store.lock();
-        let cleaned = self.clean_asleep(|index, state| {
-            if state.pending {
-                self.retire(index);
-                inner.slots.retire(index)?;
-            }
-            Ok(())
-        });
+        let cleaned = self.clean_asleep();
         // SAFETY: Locked above.
         unsafe { inner.store.sync_unlock() };
         cleaned
     }
 
-    /// Makes all slots masked and clean, whatever the core has them to be, and has `check` see what
-    /// they say then.
-    fn clean_asleep(self, mut check: impl FnMut(u16, State) -> Result) -> Result {
+    /// Makes all slots masked and clean, whatever the core has them to be.
+    fn clean_asleep(self) -> Result {
         let inner = self.inner();
 
         for index in self.slots() {
@@ -460,22 +453,17 @@ impl<'a, C: Chip> Domain<'a, C> {
         inner.store.check()?;
 
         for index in self.slots() {
-            let state = inner
-                .store
-                .slot(index.into())
-                .and_then(C::state)
-                .ok_or(EIO)?;
-            if !state.masked {
+            let state = inner.store.slot(index).and_then(C::state);
+            if !state.is_some_and(|state| state.masked) {
                 return Err(EIO);
             }
-            check(index, state)?;
         }
         Ok(())
     }
 
-    fn slots(self) -> impl Iterator<Item = u16> {
-        // CAST: There are at most 65536 slots.
-        (0..self.size()).map(|index| index as u16)
+    fn slots(self) -> core::ops::Range<usize> {
+        // CAST: From 32 to 64 bits.
+        0..self.size() as usize
     }
 
     /// Returns whether whoever gets slot `index`, which has no interrupt, gets nothing else: what
@@ -544,18 +532,18 @@ impl<'a, C: Chip> Domain<'a, C> {
         inner.suspended.store(true, Relaxed);
         inner.store.lock();
         inner.store.suspend();
-        irqs.for_each(|irq| {
+        for irq in irqs.iter() {
             inner.change_asleep(irq.hwirq, |slot| {
                 C::mask(slot, Cookie(irq.cookie).control())
             });
-        });
+        }
         inner.store.tell();
-        irqs.for_each(|irq| {
+        for irq in irqs.iter() {
             let state = inner.store.slot(irq.hwirq.into()).and_then(C::state);
             if state.is_some_and(|state| state.pending) {
                 irq.set_cookie(irq.cookie | Cookie::PENDING);
             }
-        });
+        }
         // SAFETY: Locked above.
         unsafe { inner.store.sync_unlock() };
     }
@@ -578,15 +566,12 @@ impl<'a, C: Chip> Domain<'a, C> {
             unsafe { inner.store.sync_unlock() };
             return inner.store.check();
         }
-        let enabled = inner
-            .store
-            .enable()
-            .and_then(|()| self.clean_asleep(|_, _| Ok(())));
+        let enabled = inner.store.enable().and_then(|()| self.clean_asleep());
         if enabled.is_ok() {
             inner.store.resume();
             inner.undrained.store(false, Relaxed);
             inner.suspended.store(false, Relaxed);
-            irqs.for_each(|irq| {
+            for irq in irqs.iter() {
                 let locked = irq.lock();
 
                 inner.change(irq.hwirq, |slot| {
@@ -604,7 +589,7 @@ impl<'a, C: Chip> Domain<'a, C> {
                 if locked.is_enabled() {
                     msi::Chip::unmask(inner, locked.data());
                 }
-            });
+            }
         }
         // SAFETY: Locked above.
         unsafe { inner.store.sync_unlock() };
@@ -620,7 +605,7 @@ impl<'a, C: Chip> Domain<'a, C> {
     }
 
     /// Returns how many slots are out of use because they were pending when they were to be given
-    /// out, or to begin with, and stayed so.
+    /// out, and stayed so.
     pub fn stale(self) -> u32 {
         self.inner().stale.load(Relaxed)
     }
@@ -647,28 +632,25 @@ impl<'a, C: Chip> Domain<'a, C> {
             f,
             " slot  virq      count            address     data state"
         )?;
-        self.0.lock_all().try_for_each(|irq| {
-            let state = self.inner().state(irq.hwirq);
+        for irq in self.0.lock_all().iter() {
+            let state = match self.inner().state(irq.hwirq) {
+                None => "unknown",
+                Some(state) => match (state.masked, state.pending) {
+                    (true, false) => "masked",
+                    (true, true) => "masked,pending",
+                    (false, false) => "unmasked",
+                    (false, true) => "unmasked,pending",
+                },
+            };
+            let (hwirq, virq, count) = (irq.hwirq, irq.virq, irq.count);
+            let Message { address, data } = irq.message;
 
             writeln!(
                 f,
-                "{:>5} {:>5} {:>10} {:#018x} {:08x} {}{}",
-                irq.hwirq,
-                irq.virq,
-                irq.count,
-                irq.message.address,
-                irq.message.data,
-                match state {
-                    None => "unknown",
-                    Some(State { masked: true, .. }) => "masked",
-                    Some(State { masked: false, .. }) => "unmasked",
-                },
-                match state {
-                    Some(State { pending: true, .. }) => ",pending",
-                    _ => "",
-                },
-            )
-        })
+                "{hwirq:>5} {virq:>5} {count:>10} {address:#018x} {data:08x} {state}"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -785,33 +767,26 @@ impl<'a, C: Chip> Owner<'a, C> {
     ///
     /// Those of `f`.
     pub fn show(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // First and last slot of the range that is being collected.
-        let mut range: Option<(u16, u16)> = None;
+        let irqs = self.domain.0.lock_all();
+        let ours = irqs
+            .iter()
+            .filter(|irq| Cookie(irq.cookie).owner() == self.index);
+        let mut slots = ours.map(|irq| irq.hwirq).peekable();
         let mut separator = "";
-        let mut print = |(first, last)| {
+
+        while let Some(first) = slots.next() {
+            let mut last = first;
+            while slots.next_if(|&slot| slot == last + 1).is_some() {
+                last += 1;
+            }
+
             write!(f, "{separator}{first}")?;
-            separator = ",";
             if first < last {
                 write!(f, "-{last}")?;
             }
-            Ok(())
-        };
-
-        self.domain.0.lock_all().try_for_each(|irq| {
-            if Cookie(irq.cookie).owner() != self.index {
-                return Ok(());
-            }
-            range = match range {
-                Some((first, last)) if last + 1 == irq.hwirq => Some((first, irq.hwirq)),
-                Some(done) => {
-                    print(done)?;
-                    Some((irq.hwirq, irq.hwirq))
-                }
-                None => Some((irq.hwirq, irq.hwirq)),
-            };
-            Ok(())
-        })?;
-        range.map_or(Ok(()), print)
+            separator = ",";
+        }
+        Ok(())
     }
 }
 

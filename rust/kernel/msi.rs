@@ -28,10 +28,7 @@ use crate::{
         Device, //
     },
     error::to_result,
-    held::{
-        self,
-        Holder, //
-    },
+    held::Holder,
     io::poll::read_poll_timeout,
     irq::{
         self,
@@ -106,17 +103,13 @@ impl From<&bindings::msi_msg> for Message {
     #[inline]
     fn from(msg: &bindings::msi_msg) -> Self {
         // SAFETY: All members of these unions are 32-bit words without invalid bit patterns.
-        let (lo, hi, data) = unsafe {
-            (
-                msg.__bindgen_anon_1.address_lo,
-                msg.__bindgen_anon_2.address_hi,
-                msg.__bindgen_anon_3.data,
-            )
-        };
-
-        Self {
-            address: u64::from(hi) << 32 | u64::from(lo),
-            data,
+        unsafe {
+            let lo = msg.__bindgen_anon_1.address_lo;
+            let hi = msg.__bindgen_anon_2.address_hi;
+            Self {
+                address: u64::from(hi) << 32 | u64::from(lo),
+                data: msg.__bindgen_anon_3.data,
+            }
         }
     }
 }
@@ -239,12 +232,21 @@ pub trait Chip: Send + Sync {
 ///
 /// The secondary MSI domain of the device was created with the callbacks of `T` and the address of
 /// this object, and exists as long as the object does.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 #[repr(C)]
 pub struct Domain<T: Chip> {
     base: Base,
     #[pin]
     chip: T,
+}
+
+#[pinned_drop]
+impl<T: Chip> PinnedDrop for Domain<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: The domain exists per the type invariant. All that borrowed it is gone or leaked.
+        // The core runs no callback of a domain that was removed.
+        unsafe { remove(&self.base.dev) };
+    }
 }
 
 /// What a domain has whatever its chip.
@@ -288,48 +290,17 @@ impl<T: Chip> Domain<T> {
         Error: From<E>,
     {
         let dev: &Device<Bound> = holder.device().as_ref();
-        let domain = KBox::pin_init::<Error>(
-            try_pin_init!(Self {
-                // INVARIANT: The device outlasts the object bound, see below.
-                base: Base { dev: dev.into() },
-                chip <- chip,
-            }? Error),
-            GFP_KERNEL,
-        )?;
+        // INVARIANT: The device drops the object while it is bound, see below.
+        let domain = try_pin_init!(&this in Self {
+            base: Base { dev: dev.into() },
+            chip <- chip,
+            // SAFETY: The callbacks expect a pointer to a `Self`, which is pinned, and whose
+            // `drop()` removes the domain.
+            _: { unsafe { create(dev, &mut Self::template(), size, this.as_ptr().cast())? } },
+        }? Error);
 
-        let chip_data: *const Self = &*domain;
-        let mut template = Self::template();
-
-        // SAFETY: The callbacks of `template` expect `chip_data` to point to a `Self`, which is
-        // pinned and freed only after the domain.
-        unsafe { create(dev, &mut template, size, chip_data.cast_mut().cast())? };
-
-        // INVARIANT: The device is bound for `'a`, and until `release()` removes the domain.
-        // SAFETY: `release()` gets the pointer that it expects, exactly once.
-        unsafe {
-            held::add_action(
-                dev,
-                Self::release,
-                KBox::into_raw(Pin::into_inner_unchecked(domain)).cast(),
-            )?
-        };
-
-        // SAFETY: The device holds the object longer than what is built with `holder`.
-        Ok(unsafe { &*chip_data })
-    }
-
-    /// Removes the domain of `ptr` and frees the object.
-    ///
-    /// # Safety
-    ///
-    /// `ptr` must come from a `Pin<KBox<Self>>` whose domain exists, and not be used afterwards.
-    unsafe extern "C" fn release(ptr: *mut c_void) {
-        // SAFETY: Per the safety requirements; the object stays in place until it is dropped.
-        let domain = unsafe { Pin::new_unchecked(KBox::from_raw(ptr.cast::<Self>())) };
-
-        // SAFETY: All that borrowed the domain is gone or leaked. The core runs no callback of a
-        // domain that was removed.
-        unsafe { remove(&domain.base.dev) };
+        // SAFETY: What `chip` borrows stays valid per the safety requirements.
+        Ok(unsafe { holder.hold(KBox::pin_init::<Error>(domain, GFP_KERNEL)?)? })
     }
 
     /// Returns the chip.
@@ -386,16 +357,8 @@ impl<T: Chip> Domain<T> {
             // Without these two, disable_irq() masks only at the next interrupt.
             irq_disable: Some(Self::irq_mask),
             irq_enable: Some(Self::irq_unmask),
-            irq_bus_lock: if T::SLOW {
-                Some(Self::irq_bus_lock)
-            } else {
-                None
-            },
-            irq_bus_sync_unlock: if T::SLOW {
-                Some(Self::irq_bus_sync_unlock)
-            } else {
-                None
-            },
+            irq_bus_lock: T::SLOW.then_some(Self::irq_bus_lock),
+            irq_bus_sync_unlock: T::SLOW.then_some(Self::irq_bus_sync_unlock),
             irq_write_msi_msg: Some(Self::irq_write_msi_msg),
             irq_get_irqchip_state: Some(Self::irq_get_irqchip_state),
             // `irq_set_affinity` stays empty: the core fills it.
@@ -588,8 +551,12 @@ unsafe fn create(
     created.then_some(()).ok_or(ENOMEM)
 }
 
-/// An interrupt that is allocated in a [`Domain`], whoever owns it.
-pub struct Allocated {
+/// An interrupt that is allocated in a [`Domain`], whoever owns it. It is not freed meanwhile.
+///
+/// # Invariants
+///
+/// `desc` is valid for `'a`.
+pub(crate) struct Allocated<'a> {
     /// Its number in the domain.
     pub hwirq: u16,
     /// Its Linux interrupt number.
@@ -601,17 +568,41 @@ pub struct Allocated {
     /// The message that was last written.
     pub message: Message,
     desc: *mut bindings::msi_desc,
+    _locked: PhantomData<&'a ()>,
 }
 
-impl Allocated {
+impl<'a> Allocated<'a> {
+    /// # Safety
+    ///
+    /// `desc` must be null or valid for `'a`.
+    unsafe fn new(desc: *mut bindings::msi_desc) -> Option<Self> {
+        let desc = NonNull::new(desc)?.as_ptr();
+
+        // INVARIANT: Per the safety requirements.
+        // SAFETY: Valid per the safety requirements. The message is copied volatile as
+        // `irq_write_msi_msg()` may write it under another lock; one that is read while it changes
+        // is shown wrong and used for nothing.
+        unsafe {
+            Some(Self {
+                hwirq: (*desc).msi_index,
+                virq: (*desc).irq,
+                cookie: cookie(desc),
+                count: bindings::kstat_irqs_usr((*desc).irq),
+                message: (&core::ptr::addr_of!((*desc).msg).read_volatile()).into(),
+                desc,
+                _locked: PhantomData,
+            })
+        }
+    }
+
     /// Changes the cookie, which is read at any time.
     pub(crate) fn set_cookie(&self, cookie: u64) {
-        // SAFETY: The descriptor is kept from going as long as `self` exists.
+        // SAFETY: Valid per the type invariant.
         unsafe { set_cookie(self.desc, cookie) };
     }
 
     /// Keeps the callbacks of the interrupt from running, until the result is dropped. Atomic.
-    pub(crate) fn lock(&self) -> Locked<'_> {
+    pub(crate) fn lock(&self) -> Locked<'a> {
         Locked::new(self.virq)
     }
 }
@@ -624,7 +615,7 @@ impl Allocated {
 pub(crate) struct Locked<'a> {
     desc: *mut bindings::irq_desc,
     flags: c_ulong,
-    _allocated: PhantomData<&'a Allocated>,
+    _allocated: PhantomData<Allocated<'a>>,
 }
 
 impl Locked<'_> {
@@ -682,35 +673,18 @@ impl Drop for Locked<'_> {
     }
 }
 
-/// The locked MSI descriptors of a device.
+/// The locked MSI descriptors of a device. While they are, none is allocated or freed.
 pub(crate) struct Descriptors<'a>(&'a Device);
 
 impl<'a> Descriptors<'a> {
-    /// Calls `f` for each allocated interrupt, which must neither allocate nor free one.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Allocated)) {
-        // There is nothing that `f` fails with.
-        let _: Result = self.try_for_each(|irq| {
-            f(irq);
-            Ok(())
-        });
-    }
+    /// Returns all allocated interrupts, by their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Allocated<'_>> {
+        let mut has_begun = false;
 
-    /// As [`Self::for_each`], until `f` fails.
-    ///
-    /// # Errors
-    ///
-    /// The first that `f` returns.
-    pub(crate) fn try_for_each<E>(
-        &self,
-        mut f: impl FnMut(&Allocated) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut desc = self.first();
-
-        while let Some(found) = desc {
-            f(&found)?;
-            desc = self.next();
-        }
-        Ok(())
+        core::iter::from_fn(move || match core::mem::replace(&mut has_begun, true) {
+            false => self.first(),
+            true => self.next(),
+        })
     }
 
     #[inline(never)]
@@ -721,26 +695,26 @@ impl<'a> Descriptors<'a> {
     }
 
     #[inline(never)]
-    fn first(&self) -> Option<Allocated> {
+    fn first(&self) -> Option<Allocated<'_>> {
         let filter = bindings::msi_desc_filter_MSI_DESC_ASSOCIATED;
 
         // SAFETY: The descriptors are locked, and so what the core returns is valid.
         unsafe {
-            found(bindings::msi_domain_first_desc(
-                self.0.as_raw(),
-                DOMAIN_ID,
-                filter,
-            ))
+            let desc = bindings::msi_domain_first_desc(self.0.as_raw(), DOMAIN_ID, filter);
+            Allocated::new(desc)
         }
     }
 
     /// Continues after the last call of this or of [`Self::first`].
     #[inline(never)]
-    fn next(&self) -> Option<Allocated> {
+    fn next(&self) -> Option<Allocated<'_>> {
         let filter = bindings::msi_desc_filter_MSI_DESC_ASSOCIATED;
 
         // SAFETY: The descriptors are locked, and so what the core returns is valid.
-        unsafe { found(bindings::msi_next_desc(self.0.as_raw(), DOMAIN_ID, filter)) }
+        unsafe {
+            let desc = bindings::msi_next_desc(self.0.as_raw(), DOMAIN_ID, filter);
+            Allocated::new(desc)
+        }
     }
 }
 
@@ -752,36 +726,6 @@ impl Drop for Descriptors<'_> {
     }
 }
 
-/// # Safety
-///
-/// `desc` must be null or valid, and locked.
-unsafe fn found(desc: *mut bindings::msi_desc) -> Option<Allocated> {
-    if desc.is_null() {
-        return None;
-    }
-
-    // SAFETY: Valid per the safety requirements. The message is copied volatile as
-    // `irq_write_msi_msg()` may write it under another lock; one that is read while it changes is
-    // shown wrong and used for nothing.
-    let (hwirq, virq, cookie, message) = unsafe {
-        (
-            (*desc).msi_index,
-            (*desc).irq,
-            cookie(desc),
-            core::ptr::addr_of!((*desc).msg).read_volatile(),
-        )
-    };
-    Some(Allocated {
-        hwirq,
-        virq,
-        cookie,
-        // SAFETY: Safe to call with any number.
-        count: unsafe { bindings::kstat_irqs_usr(virq) },
-        message: (&message).into(),
-        desc,
-    })
-}
-
 /// Frees what is left of the domain, then the domain.
 ///
 /// # Safety
@@ -790,16 +734,16 @@ unsafe fn found(desc: *mut bindings::msi_desc) -> Option<Allocated> {
 #[inline(never)]
 unsafe fn remove(dev: &Device) {
     let mut leaked = false;
-    Descriptors::lock(dev).for_each(|irq| {
+    for irq in Descriptors::lock(dev).iter() {
         // SAFETY: The caller is about to free the domain: all that borrowed it is gone.
         leaked |= unsafe { mask_leaked(irq.virq) };
-    });
+    }
     if leaked {
         PASSES.wait(PASSES.next(), visit_each_cpu);
-        Descriptors::lock(dev).for_each(|irq| {
+        for irq in Descriptors::lock(dev).iter() {
             // SAFETY: As above.
             unsafe { free_leaked_handlers(irq.virq) };
-        });
+        }
     }
 
     // SAFETY: The domain exists per the safety requirements.
@@ -1205,12 +1149,6 @@ impl Line for Virq {
     fn disable_nosync(&self) {
         // SAFETY: The interrupt has a handler.
         unsafe { bindings::disable_irq_nosync(self.0) };
-    }
-
-    #[inline]
-    fn disable(&self) {
-        // SAFETY: The interrupt has a handler, and who masks it may sleep.
-        unsafe { bindings::disable_irq(self.0) };
     }
 
     #[inline]

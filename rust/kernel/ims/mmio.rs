@@ -9,6 +9,7 @@ use crate::{
     held::Holder,
     io::{
         Io,
+        IoBackend,
         IoBase,
         Mmio,
         MmioBackend,
@@ -32,17 +33,10 @@ use crate::{
 use core::marker::PhantomData;
 
 /// A BAR that its device holds until it is unbound, as long as a message store in it may be used.
+#[derive(Clone, Copy)]
 pub struct Window<'a, const SIZE: usize = 0> {
     bar: &'a pci::Bar<'a, SIZE>,
     devres: &'a Arc<DevresBar<SIZE>>,
-}
-
-impl<const SIZE: usize> Copy for Window<'_, SIZE> {}
-impl<const SIZE: usize> Clone for Window<'_, SIZE> {
-    #[inline]
-    fn clone(&self) -> Self {
-        *self
-    }
 }
 
 impl<'a, const SIZE: usize> Window<'a, SIZE> {
@@ -107,7 +101,7 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
         if offset % LINE != 0 || offset.checked_add(LINE).ok_or(EINVAL)? > view.size() {
             return Err(EINVAL);
         }
-        Ok((MmioBackend::address(view) + offset) as *mut c_void)
+        Ok((MmioBackend::as_ptr(view).addr() + offset) as *mut c_void)
     }
 }
 
@@ -115,14 +109,6 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
 pub fn can_enqueue() -> bool {
     // SAFETY: Safe to call.
     unsafe { bindings::ims_can_enqueue() }
-}
-
-impl MmioBackend {
-    fn address<const SIZE: usize>(view: Mmio<'_, Region<SIZE>>) -> usize {
-        use crate::io::IoBackend;
-
-        Self::as_ptr(view).addr()
-    }
 }
 
 impl<'a, const SIZE: usize> IoBase<'a> for Window<'a, SIZE> {
@@ -167,9 +153,8 @@ impl<'a, S> MmioArray<'a, S> {
         }
 
         let view = window.as_view();
-        let base = MmioBackend::address(view)
-            .checked_add(offset)
-            .ok_or(ERANGE)?;
+        let base = MmioBackend::as_ptr(view).addr();
+        let base = base.checked_add(offset).ok_or(ERANGE)?;
         let room = view.size().checked_sub(offset).ok_or(ERANGE)?;
         // CAST: From 32 to 64 bits.
         let slots = slots as usize;
@@ -224,7 +209,8 @@ unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
     fn suspend(&self) {
         self.awake.store(0, Relaxed);
         // Callbacks run with interrupts off, which holds up RCU's grace period.
-        synchronize_rcu_expedited();
+        // SAFETY: The caller may sleep.
+        unsafe { bindings::synchronize_rcu_expedited() };
     }
 
     fn resume(&self) {
@@ -245,11 +231,6 @@ impl<S> MmioArray<'_, S> {
         // SAFETY: The slot is mapped per the type invariant.
         unsafe { Mmio::from_raw(slot) }
     }
-}
-
-fn synchronize_rcu_expedited() {
-    // SAFETY: The callers may sleep.
-    unsafe { bindings::synchronize_rcu_expedited() };
 }
 
 /// A table of slots in plain memory that stands for a device's, for tests.

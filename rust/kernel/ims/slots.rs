@@ -39,31 +39,23 @@ struct Ring {
 }
 
 impl Ring {
+    /// Returns the place of that number, counted around once at most.
+    fn wrap(&self, place: usize) -> usize {
+        place.checked_sub(self.slots.len()).unwrap_or(place)
+    }
+
     fn pop(&mut self) -> Option<u16> {
         self.count = self.count.checked_sub(1)?;
         let slot = self.slots[self.oldest];
-        self.oldest = (self.oldest + 1) % self.slots.len();
+        self.oldest = self.wrap(self.oldest + 1);
         Some(slot)
     }
 
     /// Appends `slot`, for which there must be room.
     fn push(&mut self, slot: u16) {
-        let end = (self.oldest + self.count) % self.slots.len();
+        let end = self.wrap(self.oldest + self.count);
         self.slots[end] = slot;
         self.count += 1;
-    }
-
-    /// Removes `slot`, and returns whether it was there.
-    fn remove(&mut self, slot: u16) -> bool {
-        let before = self.count;
-
-        // A full turn keeps the order.
-        for _ in 0..before {
-            if let Some(other) = self.pop().filter(|other| *other != slot) {
-                self.push(other);
-            }
-        }
-        self.count != before
     }
 }
 
@@ -381,28 +373,6 @@ impl Allocator {
         Ok(block)
     }
 
-    /// Takes slot `index` out of use for good, if it is free. May sleep.
-    ///
-    /// Guarantees do not prevent that. If it leaves too few slots for them, an owner gets one only
-    /// while what is free is enough for the guarantees of the others.
-    ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if there is no such slot.
-    pub fn retire(&self, index: u16) -> Result {
-        let mut state = self.state.lock();
-        let bit = usize::from(index);
-        if bit >= state.map.len() {
-            return Err(EINVAL);
-        }
-
-        if state.map.next_zero_bit(bit) == Some(bit) || state.resting.remove(index) {
-            state.map.set_bit(bit);
-            state.free -= 1;
-        }
-        Ok(())
-    }
-
     /// Returns how many slots are not free: reserved or retired. May sleep.
     pub fn used(&self) -> usize {
         let state = self.state.lock();
@@ -455,6 +425,9 @@ impl<'a> Reservation<'a> {
     }
 
     /// Takes the slot out of use for good: its owner has one less, and nobody gets it. May sleep.
+    ///
+    /// Guarantees do not prevent that. If it leaves too few slots for them, an owner gets one only
+    /// while what is free is enough for the guarantees of the others.
     pub fn retire(self) {
         let mut state = self.slots.state.lock();
 
@@ -765,36 +738,26 @@ mod tests {
         let slots = allocator(6)?;
         let owner = slots.add_owner(limits(0, 6))?;
 
-        // Twice, and then one that there is not.
-        slots.retire(1)?;
-        slots.retire(1)?;
-        assert_eq!(slots.retire(6), Err(EINVAL));
-        assert_eq!(slots.used(), 1);
-
-        // While they rest, and while one is in use.
-        let mut held = reserve(&slots, owner, 5)?;
-        assert!(same(indices(&held), [0, 2, 3, 4, 5]));
-        for index in [4, 1, 3, 2] {
-            held[index] = None;
-        }
-        slots.retire(0)?;
-        slots.retire(4)?;
-        slots.retire(4)?;
-        assert_eq!(slots.used(), 3);
-        held[0] = None;
-        let mut held = reserve(&slots, owner, 4)?;
-        assert!(same(indices(&held), [5, 2, 3, 0]));
-
-        // By who has it.
-        if let Some(slot) = held[2].take() {
-            slot.retire();
+        let mut held = reserve(&slots, owner, 6)?;
+        for index in [4, 1] {
+            if let Some(slot) = held[index].take() {
+                slot.retire();
+            }
         }
         assert_eq!(slots.used(), 6);
-        assert_eq!(slots.used_by(owner), Ok(3));
+        assert_eq!(slots.used_by(owner), Ok(4));
         assert_eq!(slots.reserve(owner).err(), Some(ENOSPC));
+
+        for index in [5, 2, 3, 0] {
+            held[index] = None;
+        }
+        assert_eq!(slots.used(), 2);
+        let held = reserve(&slots, owner, 4)?;
+        assert!(same(indices(&held), [5, 2, 3, 0]));
         drop(held);
-        assert_eq!(slots.used(), 3);
-        assert_eq!(slots.reserve_block(owner, 2).err(), Some(ENOSPC));
+        assert_eq!(slots.reserve_block(owner, 3).err(), Some(ENOSPC));
+        let block = slots.reserve_block(owner, 2)?;
+        assert!(same(block.iter().map(Reservation::index), 2..4));
         Ok(())
     }
 
@@ -803,10 +766,9 @@ mod tests {
         let slots = allocator(10)?;
         let a = slots.add_owner(limits(5, 10))?;
         let b = slots.add_owner(limits(5, 10))?;
+        let retire = |held: KVec<_>| held.into_iter().flatten().for_each(Reservation::retire);
 
-        for index in 0..3 {
-            slots.retire(index)?;
-        }
+        retire(reserve(&slots, a, 3)?);
         assert_eq!(
             slots.change_limits(a, |now| *now = limits(6, 10)),
             Err(ENOSPC)
@@ -816,9 +778,8 @@ mod tests {
         assert_eq!(slots.reserve(a).err(), Some(ENOSPC));
         let of_b = reserve(&slots, b, 2)?;
         assert_eq!(slots.reserve(b).err(), Some(ENOSPC));
-        for held in [of_a, of_b] {
-            held.into_iter().flatten().for_each(Reservation::retire);
-        }
+        retire(of_a);
+        retire(of_b);
         assert_eq!(
             (slots.used(), slots.used_by(a), slots.used_by(b)),
             (7, Ok(0), Ok(0))
@@ -833,9 +794,8 @@ mod tests {
         assert_eq!(slots.reserve(a).err(), Some(ENOSPC));
         slots.change_limits(b, |now| *now = limits(2, 10))?;
         assert_eq!(slots.reserve(a)?.index(), 7);
-        for index in 0..10 {
-            slots.retire(index)?;
-        }
+        slots.change_limits(a, |now| *now = limits(0, 10))?;
+        retire(reserve(&slots, b, 3)?);
         assert_eq!(slots.used(), 10);
         assert_eq!(slots.reserve(b).err(), Some(ENOSPC));
         slots.change_limits(b, |now| *now = limits(1, 1))?;
@@ -971,11 +931,6 @@ mod tests {
             }
             Ok(())
         }
-
-        fn retire(&mut self, index: usize) {
-            self.places[index] = Place::Retired;
-            self.resting.retain(|other| usize::from(*other) != index);
-        }
     }
 
     fn random_limits(random: &mut Random, size: usize) -> Limits {
@@ -1022,16 +977,10 @@ mod tests {
                             let expected = model.set_limits(owner, limits);
                             assert_eq!(slots.change_limits(owner, |now| *now = limits), expected);
                         }
-                        9 if step >= 500 => {
-                            slots.retire(index as u16)?;
-                            if !matches!(model.places[index], Place::Used(_)) {
-                                model.retire(index);
-                            }
-                        }
-                        10 if step >= 500 => {
+                        9..11 if step >= 500 => {
                             if let Some(slot) = held[index].take() {
                                 slot.retire();
-                                model.retire(index);
+                                model.places[index] = Place::Retired;
                             }
                         }
                         11 if step >= 500 => {

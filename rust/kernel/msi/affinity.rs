@@ -12,11 +12,6 @@ use crate::{
 /// C header: [`include/linux/interrupt.h`](srctree/include/linux/interrupt.h)
 pub struct Affinity(KVec<bindings::irq_affinity_desc>);
 
-// SAFETY: It is plain data.
-unsafe impl Send for Affinity {}
-// SAFETY: It is plain data.
-unsafe impl Sync for Affinity {}
-
 impl Affinity {
     /// All on `cpu`.
     ///

@@ -19,9 +19,6 @@ pub(super) trait Line {
     /// Disables the interrupt once more.
     fn disable_nosync(&self);
 
-    /// As [`Self::disable_nosync`] and then [`Self::synchronize`]. Sleeps.
-    fn disable(&self);
-
     /// Returns when the handler is not running, once. Sleeps.
     fn synchronize(&self);
 
@@ -96,11 +93,10 @@ impl Mask {
     pub(super) fn mask(&self, line: &impl Line) -> bool {
         let was_masked = self.masked.xchg(true, Relaxed);
 
-        if was_masked {
-            line.synchronize();
-        } else {
-            line.disable();
+        if !was_masked {
+            line.disable_nosync();
         }
+        line.synchronize();
         !was_masked
     }
 

@@ -90,11 +90,6 @@ impl Line for Irq {
         self.lock().depth += 1;
     }
 
-    fn disable(&self) {
-        self.disable_nosync();
-        self.synchronize();
-    }
-
     fn synchronize(&self) {
         let mut desc = self.lock();
         while desc.in_progress {
