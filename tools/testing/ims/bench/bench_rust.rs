@@ -4,7 +4,7 @@
 //!
 //! With the cfg `bare` it does not measure: that is for its size.
 
-#![cfg_attr(bare, allow(dead_code))]
+#![cfg_attr(bare, allow(dead_code, unused_imports))]
 
 use kernel::{
     bindings,
@@ -102,6 +102,7 @@ struct State<'a> {
     /// One that stays, for bench_paths.
     requested: Requested<'a>,
     /// Those that "keep" keeps.
+    #[cfg(not(bare))]
     #[pin]
     kept: Mutex<Option<KVVec<Arc<Allocator>>>>,
 }
@@ -128,6 +129,7 @@ impl<'a> State<'a> {
                 page,
                 room: slots - 1,
                 requested,
+                #[cfg(not(bare))]
                 kept <- new_mutex!(None),
             }? Error),
             GFP_KERNEL,

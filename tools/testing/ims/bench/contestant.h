@@ -62,12 +62,39 @@ static int virq_show(struct seq_file *file, void *unused)
 DEFINE_SHOW_ATTRIBUTE(virq);
 
 enum {
-	CLOCK, ALLOC, REQUEST, FREE_IRQ, FREE, ALLOC_FREE, WHOLE_LIFE, NR_LIFE,
+	CLOCK, ALLOC, REQUEST, FREE_IRQ, FREE, ALLOC_FREE, WHOLE_LIFE,
+#ifdef store_release_waiting
+	WHOLE_LIFE_WAITING,
+#endif
+	NR_LIFE,
 };
 
-static const char * const life_names[NR_LIFE] = {
+static const char * const life_names[] = {
 	"clock", "alloc", "request", "free_irq", "free", "alloc_free", "whole_life",
+	"whole_life_waiting",
 };
+
+static __always_inline int whole_life(struct contestant *self, s64 *sample,
+				      void (*release)(struct store_irq *, struct handler *))
+{
+	ktime_t start = ktime_get();
+	struct store_irq irq;
+	struct handler *handler;
+	int error;
+
+	error = store_alloc(&self->store, &irq);
+	if (error)
+		return error;
+	handler = store_request(&irq, "bench");
+	if (IS_ERR(handler)) {
+		store_free(&self->store, &irq);
+		return PTR_ERR(handler);
+	}
+	release(&irq, handler);
+	store_free(&self->store, &irq);
+	*sample = ktime_get() - start;
+	return 0;
+}
 
 static int life_once(struct contestant *self, s64 *samples[NR_LIFE], u32 i)
 {
@@ -108,20 +135,12 @@ static int life_once(struct contestant *self, s64 *samples[NR_LIFE], u32 i)
 	t[1] = ktime_get();
 	samples[ALLOC_FREE][i] = t[1] - t[0];
 
-	t[0] = ktime_get();
-	error = store_alloc(&self->store, &irq);
-	if (error)
-		return error;
-	handler = store_request(&irq, "bench");
-	if (IS_ERR(handler)) {
-		store_free(&self->store, &irq);
-		return PTR_ERR(handler);
-	}
-	store_release(&irq, handler);
-	store_free(&self->store, &irq);
-	t[1] = ktime_get();
-	samples[WHOLE_LIFE][i] = t[1] - t[0];
-	return 0;
+	error = whole_life(self, &samples[WHOLE_LIFE][i], store_release);
+#ifdef store_release_waiting
+	if (!error)
+		error = whole_life(self, &samples[WHOLE_LIFE_WAITING][i], store_release_waiting);
+#endif
+	return error;
 }
 
 static int life_show(struct seq_file *file, void *unused)

@@ -6,9 +6,13 @@
 #ifndef IMS_BENCH_HANDLER_H
 #define IMS_BENCH_HANDLER_H
 
+#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/jiffies.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "unexported.h"
 
 #define STORM_LIMIT	100000
 
@@ -73,6 +77,22 @@ static inline void handler_release(struct handler *handler)
 {
 	free_irq(handler->virq, handler);
 	kfree(handler);
+}
+
+static void nothing(struct work_struct *work)
+{
+}
+
+static inline void handler_release_waiting(struct handler *handler)
+{
+	disable_irq(handler->virq);
+	/*
+	 * What a CPU has not taken yet it would take for that of whoever gets
+	 * the vector next. And one may be on its way to the handler.
+	 */
+	while (schedule_on_each_cpu(nothing))
+		fsleep(USEC_PER_MSEC);
+	handler_release(handler);
 }
 
 #endif

@@ -5,20 +5,17 @@
  *
  * With LAYERED the irq chip is a shared one that knows no device: it calls the
  * driver's operations by way of platform data, and the driver keeps the slots
- * beside the domain, to be looked up by interrupt.
+ * beside the domain, to be looked up by the interrupt's number in it.
  */
 #ifndef IMS_BENCH_TWIN_H
 #define IMS_BENCH_TWIN_H
 
 #include <linux/bitfield.h>
-#include <linux/delay.h>
 #include <linux/io.h>
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
 #include <linux/msi.h>
 #include <linux/pci.h>
-#include <linux/workqueue.h>
-#include <linux/xarray.h>
 
 #include "handler.h"
 #include "slots.h"
@@ -47,7 +44,7 @@ struct slot {
  * What the descriptor keeps: in the lower half the control word of the slot
  * unmasked, and whether it was pending when the device was suspended.
  */
-#define COOKIE_PENDING	BIT_ULL(33)
+#define COOKIE_PENDING	BIT_ULL(32)
 
 struct twin {
 	struct slot __iomem *table;
@@ -58,7 +55,7 @@ struct twin {
 	atomic_t stale;
 #ifdef LAYERED
 	const struct layered_ops *ops;
-	struct xarray by_virq;
+	struct twin_irq **by_index;
 #endif
 };
 
@@ -147,7 +144,7 @@ static bool twin_pending(struct irq_data *data)
 static void layered_mask(struct msi_desc *desc, void *priv)
 {
 	struct twin *twin = priv;
-	struct twin_irq *irq = xa_load(&twin->by_virq, desc->irq);
+	struct twin_irq *irq = READ_ONCE(twin->by_index[desc->msi_index]);
 
 	if (irq && twin_has(twin, irq->slot))
 		slot_mask(&twin->table[irq->slot], irq->control);
@@ -156,7 +153,7 @@ static void layered_mask(struct msi_desc *desc, void *priv)
 static void layered_unmask(struct msi_desc *desc, void *priv)
 {
 	struct twin *twin = priv;
-	struct twin_irq *irq = xa_load(&twin->by_virq, desc->irq);
+	struct twin_irq *irq = READ_ONCE(twin->by_index[desc->msi_index]);
 
 	if (irq && twin_has(twin, irq->slot))
 		writel(irq->control, &twin->table[irq->slot].control);
@@ -165,7 +162,7 @@ static void layered_unmask(struct msi_desc *desc, void *priv)
 static void layered_write_msg(struct msi_desc *desc, void *priv, struct msi_msg *msg)
 {
 	struct twin *twin = priv;
-	struct twin_irq *irq = xa_load(&twin->by_virq, desc->irq);
+	struct twin_irq *irq = READ_ONCE(twin->by_index[desc->msi_index]);
 
 	if (irq && twin_has(twin, irq->slot))
 		slot_write(&twin->table[irq->slot], msg);
@@ -174,7 +171,7 @@ static void layered_write_msg(struct msi_desc *desc, void *priv, struct msi_msg 
 static bool layered_pending(struct msi_desc *desc, void *priv)
 {
 	struct twin *twin = priv;
-	struct twin_irq *irq = xa_load(&twin->by_virq, desc->irq);
+	struct twin_irq *irq = READ_ONCE(twin->by_index[desc->msi_index]);
 
 	return irq && twin_has(twin, irq->slot) && slot_pending(&twin->table[irq->slot]);
 }
@@ -307,7 +304,10 @@ static int twin_init(struct twin *twin, struct pci_dev *pdev, void __iomem *regs
 		goto exit;
 #ifdef LAYERED
 	twin->ops = &layered_ops;
-	xa_init(&twin->by_virq);
+	twin->by_index = kvcalloc(twin->size, sizeof(*twin->by_index), GFP_KERNEL);
+	error = -ENOMEM;
+	if (!twin->by_index)
+		goto exit;
 #endif
 	error = -ENOMEM;
 	if (!msi_create_device_irq_domain(twin->dev, MSI_SECONDARY_DOMAIN, &twin_template,
@@ -318,6 +318,9 @@ static int twin_init(struct twin *twin, struct pci_dev *pdev, void __iomem *regs
 		return 0;
 	msi_remove_device_irq_domain(twin->dev, MSI_SECONDARY_DOMAIN);
 exit:
+#ifdef LAYERED
+	kvfree(twin->by_index);
+#endif
 	slots_exit(&twin->slots);
 	return error;
 }
@@ -326,6 +329,9 @@ static void twin_exit(struct twin *twin)
 {
 	msi_domain_free_irqs_all(twin->dev, MSI_SECONDARY_DOMAIN);
 	msi_remove_device_irq_domain(twin->dev, MSI_SECONDARY_DOMAIN);
+#ifdef LAYERED
+	kvfree(twin->by_index);
+#endif
 	slots_exit(&twin->slots);
 }
 
@@ -368,14 +374,8 @@ static int twin_alloc(struct twin *twin, struct twin_irq *irq, u16 owner, int pa
 	map = msi_domain_alloc_irq_at(twin->dev, MSI_SECONDARY_DOMAIN, MSI_ANY_INDEX, NULL,
 				      &cookie);
 	if (map.index >= 0) {
-		int error = xa_err(xa_store(&twin->by_virq, map.virq, irq, GFP_KERNEL));
-
 		irq->index = map.index;
-		if (error) {
-			msi_domain_free_irqs_range(twin->dev, MSI_SECONDARY_DOMAIN, map.index,
-						   map.index);
-			map.index = error;
-		}
+		WRITE_ONCE(twin->by_index[map.index], irq);
 	}
 #else
 	map = msi_domain_alloc_irq_at(twin->dev, MSI_SECONDARY_DOMAIN, slot, NULL, &cookie);
@@ -398,7 +398,7 @@ static void twin_free(struct twin *twin, struct twin_irq *irq)
 
 	msi_domain_free_irqs_range(twin->dev, MSI_SECONDARY_DOMAIN, index, index);
 #ifdef LAYERED
-	xa_erase(&twin->by_virq, irq->virq);
+	WRITE_ONCE(twin->by_index[index], NULL);
 #endif
 	slots_release(&twin->slots, irq->owner, irq->slot);
 }
@@ -408,20 +408,9 @@ static inline struct handler *twin_request(struct twin_irq *irq, const char *nam
 	return handler_request(irq->virq, name);
 }
 
-static void nothing(struct work_struct *work)
-{
-}
-
 static inline void twin_release(struct twin_irq *irq, struct handler *handler)
 {
-	disable_irq(irq->virq);
-	/*
-	 * What a CPU has not taken yet it would take for that of whoever gets
-	 * the vector next. And one may be on its way to the handler.
-	 */
-	while (schedule_on_each_cpu(nothing))
-		fsleep(USEC_PER_MSEC);
-	handler_release(handler);
+	handler_release_waiting(handler);
 }
 
 #endif

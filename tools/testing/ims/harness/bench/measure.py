@@ -41,6 +41,7 @@ def everything():
         "contended": figures.contended(several),
         "memory": figures.memory(said),
         "text": text.measure(built),
+        "masks": text.masks(),
     }
     if paths.ACCEL == "kvm":
         found["time"] = figures.times(guest("time under KVM", guests.timed())[0])

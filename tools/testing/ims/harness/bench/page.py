@@ -33,6 +33,10 @@ def lines(figures):
         ("figure", "measured", "at most", ""),
         (table.target_cells(target, figures) for target in targets.TARGETS),
     )
+    for store, instructions in figures["masks"].items():
+        yield from (f"Masking in Rust, message store {store}::", "")
+        yield from (f"    {line}" for line in instructions)
+        yield ""
     yield "Measured with:"
     yield ""
     yield from (f"- {name}: {value}" for name, value in sorted(figures["versions"].items()))

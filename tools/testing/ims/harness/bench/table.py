@@ -30,6 +30,11 @@ def cell(value):
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
+def exactly(value):
+    """With what a target is met or missed by."""
+    return f"{value:.3f}" if isinstance(value, float) else cell(value)
+
+
 def quotient(row, under):
     over, under = row.get("rust"), row.get(under)
     if isinstance(over, (int, float)) and isinstance(under, (int, float)) and under:
@@ -56,6 +61,6 @@ def lines(figures):
 
 def target_cells(target, figures):
     value, met = target.of(figures), target.met(figures)
-    said = "not measured" if value is None else cell(value if isinstance(value, tuple) else round(value, 3))
-    limit = "" if target.limit is None else cell(target.limit)
+    said = "not measured" if value is None else exactly(value)
+    limit = "" if target.limit is None else exactly(target.limit)
     return target.name, said, limit, {True: "met", False: "missed", None: ""}[met]

@@ -58,6 +58,7 @@ TARGETS = (
     Target("mask+unmask, Rust : MSI-X", ratio("mask_unmask", MSIX), 1.00),
     Target("alloc+free, Rust : MSI-X", ratio("alloc_free", MSIX), 0.82),
     Target("whole life, Rust : MSI-X", ratio("whole_life", MSIX), 0.86),
+    Target("whole life, Rust : MSI-X that waits", ratio("whole_life_waiting", MSIX), None),
     Target("accesses, whole life", accesses("whole_life"), (8, 1)),
     Target("accesses, alloc", accesses("alloc"), (0, 0)),
     Target("accesses, unmask", accesses("unmask"), (1, 0)),
