@@ -55,6 +55,11 @@ __rust_helper u16 rust_helper_ims_find_dvsec(struct device *dev, u16 vendor,
 	return pci_find_dvsec_capability(to_pci_dev(dev), vendor, id);
 }
 
+__rust_helper u8 rust_helper_ims_msix_cap(struct device *dev)
+{
+	return to_pci_dev(dev)->msix_cap;
+}
+
 __rust_helper unsigned long rust_helper_ims_lock_irq(struct irq_desc *desc)
 {
 	unsigned long flags;

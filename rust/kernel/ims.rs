@@ -109,6 +109,7 @@ use crate::{
     device::Bound,
     fmt,
     held::Holder,
+    io::Io,
     msi::{
         self,
         Affinity,
@@ -819,6 +820,46 @@ pub fn find_dvsec(pdev: &pci::Device<Bound>, vendor: u16, id: u16) -> Option<u16
         0 => None,
         offset => Some(offset),
     }
+}
+
+/// Returns where BAR `bar` of `pdev` has its MSI-X table, and where the pending bits of that:
+/// offset and number of bytes, which are zero for what is not there.
+///
+/// # Errors
+///
+/// Those of reading the configuration space.
+pub fn msix_tables(pdev: &pci::Device<Bound>, bar: u32) -> Result<[(usize, usize); 2]> {
+    const NONE: (usize, usize) = (0, 0);
+
+    let config = pdev.config_space();
+    let capability = match msix_capability(pdev) {
+        0 => return Ok([NONE; 2]),
+        offset => usize::from(offset),
+    };
+    // What follows is of include/uapi/linux/pci_regs.h.
+    let flags = config.try_read16(capability + bindings::PCI_MSIX_FLAGS as usize)?;
+    let vectors = usize::from(flags & bindings::PCI_MSIX_FLAGS_QSIZE as u16) + 1;
+    let place = |register: u32, bytes| -> Result<_> {
+        let at = config.try_read32(capability + register as usize)?;
+        Ok(match at & bindings::PCI_MSIX_TABLE_BIR == bar {
+            // CAST: From 32 to 64 bits.
+            true => ((at & bindings::PCI_MSIX_TABLE_OFFSET) as usize, bytes),
+            false => NONE,
+        })
+    };
+    Ok([
+        place(
+            bindings::PCI_MSIX_TABLE,
+            vectors * bindings::PCI_MSIX_ENTRY_SIZE as usize,
+        )?,
+        place(bindings::PCI_MSIX_PBA, vectors.div_ceil(64) * 8)?,
+    ])
+}
+
+#[inline(never)]
+fn msix_capability(pdev: &pci::Device<Bound>) -> u8 {
+    // SAFETY: It is a valid PCI device.
+    unsafe { bindings::ims_msix_cap(pdev.as_ref().as_raw()) }
 }
 
 #[inline(never)]

@@ -377,16 +377,24 @@ impl<'a> Session<'a> {
         };
         let (wq, interrupt) = (self.wq, self.interrupt(id)?);
 
-        let mut submit = || -> Result<_> {
+        let mut submit = || {
             let handle = interrupt.handle(wq)?;
             let done = wq.queue.lock().run(wq.device, operation, handle.value);
-            Ok((done, handle))
+            if done == Err(ESTALE) {
+                wq.device.expire(handle);
+            }
+            done
         };
 
-        match submit()? {
-            // The device does not take a handle that it has just revoked.
-            (Err(EIO), handle) if !wq.device.is_valid(handle) => submit()?.0,
-            (done, _) => done,
+        // The device may revoke a handle at any time, and it may not be heard of.
+        match submit() {
+            Err(ESTALE) => submit().map_err(|error| match error {
+                ESTALE => wq
+                    .device
+                    .report(fmt!("does not know the handle it has just given")),
+                error => error,
+            }),
+            done => done,
         }
     }
 }

@@ -182,6 +182,8 @@ pub(crate) struct Device<'a> {
     gate: Gate,
     /// [`Self::resume_early`] is due.
     asleep: Atomic<bool>,
+    /// The last reset or sleep has ended well.
+    resumed: Atomic<bool>,
     /// Failures at run time.
     pub(crate) failures: Atomic<u64>,
     /// Resets because the device was broken.
@@ -256,19 +258,23 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
     }
 
     let slots = caps.slots as usize * size_of::<SlotRegisters>();
+    let wqcfg = caps.wqs as usize * caps.wqcfg_stride;
+    let [msix, pending] = ims::msix_tables(dev, REGISTERS_BAR)?;
+    // Entries of 8 bytes for those of 16.
+    let permissions = (offset(offsets.msix_perm().get()), msix.1 / 2);
     let tables = [
-        ("group", caps.grpcfg, grpcfg::STRIDE),
-        (
-            "work queue",
-            caps.wqcfg,
-            caps.wqs as usize * caps.wqcfg_stride,
-        ),
-        ("message store", caps.ims, slots),
+        ("group", (caps.grpcfg, grpcfg::STRIDE)),
+        ("work queue", (caps.wqcfg, wqcfg)),
+        ("message store", (caps.ims, slots)),
+        ("MSI-X", msix),
+        ("MSI-X pending bits'", pending),
+        ("MSI-X permission", permissions),
     ];
-    for (name, start, len) in tables {
-        // Offsets have 16 bits, so that no sum overflows.
-        let overlap = tables.iter().any(|&(other, begin, size)| {
-            other != name && start < begin + size && begin < start + len
+    // The driver writes to the first three, and what has no length is not in that BAR.
+    for (name, (start, len)) in tables.into_iter().take(3) {
+        // Offsets have 32 bits at most, so that no sum overflows.
+        let overlap = tables.iter().any(|&(other, (begin, size))| {
+            other != name && size != 0 && start < begin + size && begin < start + len
         });
         if start < END || start + len > regs.size() || overlap {
             dev_err!(dev, "the {name} table does not fit BAR {REGISTERS_BAR}\n");
@@ -371,6 +377,7 @@ impl<'a> Device<'a> {
             recovery <- new_mutex!(()),
             gate <- Gate::new(),
             asleep: Atomic::new(false),
+            resumed: Atomic::new(true),
             failures: Atomic::new(0),
             recoveries: Atomic::new(0),
         }? Error);
@@ -474,12 +481,17 @@ impl<'a> Device<'a> {
                 );
             }
             match self.dev.try_reset() {
-                _ if self.health() == health::GOOD => return Ok(()),
+                // It may be broken again by now: for the next one to find out.
+                Ok(()) if self.resumed.load(Relaxed) => return Ok(()),
                 Err(EAGAIN) => return Err(EAGAIN),
                 _ => (),
             }
         }
-        self.events.health.store(health::GONE, Relaxed);
+        let health = &self.events.health;
+        if health.cmpxchg(health::BROKEN, health::GONE, Relaxed) == Err(health::GOOD) {
+            // Another reset has helped.
+            return Ok(());
+        }
         dev_err!(self.dev, "broken, and a reset does not help\n");
         Err(EIO)
     }
@@ -518,6 +530,7 @@ impl<'a> Device<'a> {
             _ => configure().inspect_err(|_| self.broke()),
         };
 
+        self.resumed.store(configured.is_ok(), Relaxed);
         self.events.epoch.fetch_add(1, Release);
         self.gate.open();
         configured
@@ -654,6 +667,14 @@ impl<'a> Device<'a> {
     /// Returns whether the device still knows `handle`.
     pub(crate) fn is_valid(&self, handle: Handle) -> bool {
         handle.epoch == self.events.epoch.load(Acquire)
+    }
+
+    /// Notes that the device does not know `handle` any more.
+    pub(crate) fn expire(&self, handle: Handle) {
+        let next = handle.epoch.wrapping_add(1);
+
+        // Should that have been heard of, it is of an older epoch already.
+        let _ = self.events.epoch.cmpxchg(handle.epoch, next, Release);
     }
 
     /// The device goes. Should it be asleep, nobody is to wait for it.

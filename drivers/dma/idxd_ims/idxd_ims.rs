@@ -263,7 +263,11 @@ impl pci::Driver for Driver<'static> {
     const HAS_SUSPEND: bool = true;
 
     fn suspend<'bound>(_pdev: &'bound pci::Device<Bound>, this: Pin<&Driver<'bound>>) {
-        this.0.with(|state| state.device.suspend());
+        this.0.with(|state| {
+            // Its handler uses the device.
+            state.events.lock().mask();
+            state.device.suspend();
+        });
     }
 
     fn resume_early<'bound>(

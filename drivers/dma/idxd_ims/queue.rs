@@ -86,7 +86,7 @@ impl Queue {
     /// record. Sleeps.
     ///
     /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on until the device is reset,
-    /// [`EIO`] if it fails.
+    /// [`ESTALE`] if the device does not know the handle any more, [`EIO`] if it fails.
     pub(crate) fn run(&mut self, device: &Device<'_>, op: Operation, handle: u16) -> Result {
         match op {
             Operation::Noop => self.submit(device, OPCODE_NOOP, handle, [0, 0], 0),
@@ -192,10 +192,11 @@ impl Queue {
             device.broke();
             self.report(device, opcode, fmt!("does not complete"));
         })?;
-        if status != COMPLETION_SUCCESS {
-            return Err(self.report(device, opcode, fmt!("fails with status {status:#x}")));
+        match status {
+            COMPLETION_SUCCESS => Ok(()),
+            COMPLETION_INVALID_HANDLE => Err(ESTALE),
+            _ => Err(self.report(device, opcode, fmt!("fails with status {status:#x}"))),
         }
-        Ok(())
     }
 
     fn report(&self, device: &Device<'_>, opcode: u8, what: fmt::Arguments<'_>) -> Error {

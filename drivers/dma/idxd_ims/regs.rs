@@ -255,3 +255,5 @@ pub(crate) const OPCODE_NOOP: u8 = 0;
 pub(crate) const OPCODE_MEMMOVE: u8 = 3;
 /// `DSA_COMP_SUCCESS`, in byte 0 of a completion record.
 pub(crate) const COMPLETION_SUCCESS: u8 = 1;
+/// `DSA_COMP_INT_HANDLE_INVAL`.
+pub(crate) const COMPLETION_INVALID_HANDLE: u8 = 0x19;

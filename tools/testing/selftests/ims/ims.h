@@ -115,6 +115,7 @@ enum ims_fault {
 	FAULT_COMMAND_HANGS = 8,
 	FAULT_COMMAND_TAKES_MS = 9,
 	FAULT_COMMAND_FAILS = 10,	/* Argument: command << 8 | error */
+	FAULT_STUCK_MASK = 13,
 	FAULT_COMMAND_SILENT = 16,
 };
 

@@ -159,6 +159,30 @@ TEST_F(interrupt, command_that_hangs_for_good)
 	expect_waiting(_metadata, &waiting);
 }
 
+/* What is not masked when the slots are written again is not used. */
+TEST_F(interrupt, slots_that_do_not_mask_after_a_reset)
+{
+	struct ims_irq masked, other;
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	self->ims.rebind = true;
+	ASSERT_EQ(0, ims_alloc(self->file, new_eventfd(), &masked));
+	ASSERT_EQ(0, ims_mask(&masked));
+	ims_break(FAULT_STUCK_MASK, 0);
+	ASSERT_EQ(0, reset_device());
+	EXPECT_EQ(-EIO, ims_noop(&self->irq));
+	EXPECT_EQ(-EIO, ims_alloc(self->file, new_eventfd(), &other));
+
+	ims_break(FAULT_NONE, 0);
+	ASSERT_EQ(0, reset_device());
+	raise_one(_metadata, &self->irq, 1);
+	ASSERT_EQ(0, ims_noop(&masked));
+	EXPECT_TRUE(wait_pending(&masked));
+	ASSERT_EQ(0, ims_unmask(&masked));
+	EXPECT_ARRIVED_IN_ALL(&masked, 1);
+}
+
 /* That a command is done, the device's status says; its interrupt may be late, or lost. */
 TEST_F(interrupt, commands_without_interrupt)
 {
@@ -320,23 +344,52 @@ TEST_F(storm, is_masked_and_said)
 	EXPECT_TRUE(wait_for(ims_signals(&self->irq) == 1));
 }
 
-/* The device's own interrupt is masked, and so nothing is heard of its halt. */
-TEST_F(storm, of_errors_hides_no_halt)
+/* So many that the device's own interrupt is masked. */
+static void storm_of_errors(struct __test_metadata *_metadata)
 {
-	const int64_t halts = ims_counter("halts");
-	int kmsg = open_log(), file;
+	bool masked = false;
+	int kmsg = open_log();
 	uint32_t *portals;
-	struct ims_irq more;
 	size_t size;
+
+	portals = ims_map(2, &size);
+	ASSERT_NE(NULL, portals);
+	for (int i = 0; i < 100 * LIMIT && !masked; i++) {
+		make_error(portals);
+		usleep(1000);
+		masked = lines_with(kmsg, "times in a second: masked");
+	}
+	ASSERT_TRUE(masked);
+	munmap(portals, size);
+	close(kmsg);
+}
+
+TEST_F(storm, of_errors_hides_no_revocation)
+{
+	const int64_t revoked = ims_counter("handles_revoked");
 
 	if (!ims_page())
 		SKIP(return, "no test page");
-	portals = ims_map(2, &size);
-	ASSERT_NE(NULL, portals);
-	for (int i = 0; i < 100 * LIMIT && !lines_with(kmsg, "times in a second: masked"); i++) {
-		make_error(portals);
-		usleep(1000);
-	}
+	storm_of_errors(_metadata);
+	page_write(PAGE_REVOKE, 1);
+	settle();
+	ASSERT_EQ(revoked, ims_counter("handles_revoked"));
+
+	raise_one(_metadata, &self->irq, 1);
+	raise_one(_metadata, &self->other, 1);
+	EXPECT_EQ(0, ims_counter("failures"));
+	EXPECT_EQ(0, ims_counter("recoveries"));
+}
+
+TEST_F(storm, of_errors_hides_no_halt)
+{
+	const int64_t halts = ims_counter("halts");
+	struct ims_irq more;
+	int file;
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	storm_of_errors(_metadata);
 	page_write(PAGE_HALT, 0);
 	settle();
 	ASSERT_EQ(halts, ims_counter("halts"));
@@ -352,8 +405,6 @@ TEST_F(storm, of_errors_hides_no_halt)
 	/* From then on it is heard of again. */
 	page_write(PAGE_HALT, 0);
 	EXPECT_TRUE(wait_for(ims_counter("halts") == halts + 1));
-	munmap(portals, size);
-	close(kmsg);
 }
 
 /* Twice as often as it may come in a second, which a part of a second would not show. */

@@ -787,8 +787,9 @@ TEST_F_TIMEOUT(soak, conserves_interrupts, DAY_S)
 		EXPECT_EQ(soak->sent, soak->handled + soak->dropped);
 	}
 	EXPECT_TRUE(good && !soak->violations) {
-		ksft_print_msg("make soak SOAK=%llu SEED=%llu CHAOS=0 replays this\n",
-			       (unsigned long long)wanted, (unsigned long long)seed);
+		ksft_print_msg("make soak KERNELS=%s SOAK=%llu SEED=%llu CHAOS=0 replays this\n",
+			       getenv("IMS_KERNEL") ?: "plain", (unsigned long long)wanted,
+			       (unsigned long long)seed);
 	}
 }
 

@@ -71,7 +71,7 @@ const TABLE: [Row<Fault>; 16] = [
         Fault::ImsTableOverRegisters,
         "ims-table-over-registers",
         NoArg,
-        "TABLE_OFFSETS.ims is 0, over the registers",
+        "TABLE_OFFSETS.ims is that of the work queues' registers",
     ),
     (
         Fault::ImsTableOverMsix,

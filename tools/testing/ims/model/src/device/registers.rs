@@ -159,8 +159,10 @@ impl Device {
 
     /// The offset that TABLE states for the IMS table. Bytes.
     fn stated_ims_offset(&self) -> u64 {
-        if self.has(Fault::ImsTableOverRegisters) || self.slot_count() == 0 {
+        if self.slot_count() == 0 {
             0
+        } else if self.has(Fault::ImsTableOverRegisters) {
+            WQCFG
         } else if self.has(Fault::ImsTableOverMsix) {
             MSIX_TABLE
         } else if self.has(Fault::ImsTableBeyondBar) {
