@@ -25,14 +25,14 @@ def lines(figures):
     for name, caption in CAPTIONS.items():
         yield from (f".. kernel-figure:: message-store-bench-{name}.svg", f"   :alt: {caption}", "")
         yield from (f"   {caption}", "")
-    for group, heading in table.GROUPS:
-        if figures.get(group) and group not in committed.VOLATILE:
-            yield from csv_table(heading, figures[group])
     yield from csv(
         "Targets",
         ("figure", "measured", "at most", ""),
         (table.target_cells(target, figures) for target in targets.TARGETS),
     )
+    for group, heading in table.GROUPS:
+        if figures.get(group) and group not in committed.VOLATILE:
+            yield from csv_table(heading, figures[group])
     for store, instructions in figures["masks"].items():
         yield from (f"Masking in Rust, message store {store}::", "")
         yield from (f"    {line}" for line in instructions)
