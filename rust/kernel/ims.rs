@@ -126,7 +126,8 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
-    mem::ManuallyDrop, //
+    mem::ManuallyDrop,
+    ops::Range, //
 };
 
 mod memory;
@@ -307,8 +308,8 @@ struct Inner<C: Chip> {
     #[pin]
     slots: Allocator,
     stale: Atomic<u32>,
-    /// A slot stayed pending although it was drained. To try that with each would take long.
-    undrained: Atomic<bool>,
+    /// How many slots stayed pending although they were drained.
+    undrained: Atomic<u32>,
     /// Changed with all interrupts locked.
     suspended: Atomic<bool>,
 }
@@ -419,7 +420,7 @@ impl<'a, C: Chip> Domain<'a, C> {
             store,
             slots <- Allocator::new(slots),
             stale: Atomic::new(0),
-            undrained: Atomic::new(false),
+            undrained: Atomic::new(0),
             suspended: Atomic::new(false),
         }? Error);
 
@@ -462,7 +463,7 @@ impl<'a, C: Chip> Domain<'a, C> {
         Ok(())
     }
 
-    fn slots(self) -> core::ops::Range<usize> {
+    fn slots(self) -> Range<usize> {
         // CAST: From 32 to 64 bits.
         0..self.size() as usize
     }
@@ -474,6 +475,9 @@ impl<'a, C: Chip> Domain<'a, C> {
     ///
     /// What that fails with: nobody knows then.
     fn is_clean(self, index: u16, cookie: Cookie) -> Result<bool> {
+        /// A second is waited for each.
+        const MAX_UNDRAINED: u32 = 4;
+
         let inner = self.inner();
         let is_pending = || Ok::<_, Error>(inner.state(index).ok_or(EIO)?.pending);
 
@@ -483,13 +487,13 @@ impl<'a, C: Chip> Domain<'a, C> {
         if !is_pending()? {
             return Ok(true);
         }
-        if !inner.undrained.load(Relaxed) {
+        if inner.undrained.load(Relaxed) < MAX_UNDRAINED {
             match self.0.alloc(index, cookie.0, None)?.drain() {
                 Ok(()) if !is_pending()? => return Ok(true),
                 Ok(()) | Err(ETIMEDOUT) => (),
                 Err(error) => return Err(error),
             }
-            inner.undrained.store(true, Relaxed);
+            inner.undrained.fetch_add(1, Relaxed);
         }
         Ok(false)
     }
@@ -528,7 +532,7 @@ impl<'a, C: Chip> Domain<'a, C> {
     /// Sleeps.
     pub fn suspend(self) {
         let inner = self.inner();
-        let irqs = self.0.lock_all();
+        let mut irqs = self.0.lock_all();
 
         inner.suspended.store(true, Relaxed);
         inner.store.lock();
@@ -559,7 +563,7 @@ impl<'a, C: Chip> Domain<'a, C> {
     /// The device is then still not used.
     pub fn resume(self) -> Result {
         let inner = self.inner();
-        let irqs = self.0.lock_all();
+        let mut irqs = self.0.lock_all();
         inner.store.lock();
         if !inner.suspended.load(Relaxed) {
             // What the core has unmasked since without the lock, the device is told now.
@@ -570,7 +574,7 @@ impl<'a, C: Chip> Domain<'a, C> {
         let enabled = inner.store.enable().and_then(|()| self.clean_asleep());
         if enabled.is_ok() {
             inner.store.resume();
-            inner.undrained.store(false, Relaxed);
+            inner.undrained.store(0, Relaxed);
             inner.suspended.store(false, Relaxed);
             for irq in irqs.iter() {
                 let locked = irq.lock();
@@ -768,7 +772,7 @@ impl<'a, C: Chip> Owner<'a, C> {
     ///
     /// Those of `f`.
     pub fn show(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let irqs = self.domain.0.lock_all();
+        let mut irqs = self.domain.0.lock_all();
         let ours = irqs
             .iter()
             .filter(|irq| Cookie(irq.cookie).owner() == self.index);
@@ -822,18 +826,16 @@ pub fn find_dvsec(pdev: &pci::Device<Bound>, vendor: u16, id: u16) -> Option<u16
     }
 }
 
-/// Returns where BAR `bar` of `pdev` has its MSI-X table, and where the pending bits of that:
-/// offset and number of bytes, which are zero for what is not there.
+/// Returns where `pdev` has its MSI-X table, and where the pending bits of that: number of the BAR
+/// and bytes of it, none if there is no MSI-X.
 ///
 /// # Errors
 ///
 /// Those of reading the configuration space.
-pub fn msix_tables(pdev: &pci::Device<Bound>, bar: u32) -> Result<[(usize, usize); 2]> {
-    const NONE: (usize, usize) = (0, 0);
-
+pub fn msix_tables(pdev: &pci::Device<Bound>) -> Result<[(u32, Range<usize>); 2]> {
     let config = pdev.config_space();
     let capability = match msix_capability(pdev) {
-        0 => return Ok([NONE; 2]),
+        0 => return Ok([(0, 0..0), (0, 0..0)]),
         offset => usize::from(offset),
     };
     // What follows is of include/uapi/linux/pci_regs.h.
@@ -841,11 +843,9 @@ pub fn msix_tables(pdev: &pci::Device<Bound>, bar: u32) -> Result<[(usize, usize
     let vectors = usize::from(flags & bindings::PCI_MSIX_FLAGS_QSIZE as u16) + 1;
     let place = |register: u32, bytes| -> Result<_> {
         let at = config.try_read32(capability + register as usize)?;
-        Ok(match at & bindings::PCI_MSIX_TABLE_BIR == bar {
-            // CAST: From 32 to 64 bits.
-            true => ((at & bindings::PCI_MSIX_TABLE_OFFSET) as usize, bytes),
-            false => NONE,
-        })
+        // CAST: From 32 to 64 bits.
+        let start = (at & bindings::PCI_MSIX_TABLE_OFFSET) as usize;
+        Ok((at & bindings::PCI_MSIX_TABLE_BIR, start..start + bytes))
     };
     Ok([
         place(

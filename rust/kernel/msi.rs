@@ -678,12 +678,13 @@ pub(crate) struct Descriptors<'a>(&'a Device);
 
 impl<'a> Descriptors<'a> {
     /// Returns all allocated interrupts, by their numbers.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Allocated<'_>> {
+    pub(crate) fn iter(&mut self) -> impl Iterator<Item = Allocated<'_>> {
+        let this = &*self;
         let mut has_begun = false;
 
         core::iter::from_fn(move || match core::mem::replace(&mut has_begun, true) {
-            false => self.first(),
-            true => self.next(),
+            false => this.first(),
+            true => this.next(),
         })
     }
 

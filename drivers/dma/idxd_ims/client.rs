@@ -389,9 +389,11 @@ impl<'a> Session<'a> {
         // The device may revoke a handle at any time, and it may not be heard of.
         match submit() {
             Err(ESTALE) => submit().map_err(|error| match error {
-                ESTALE => wq
-                    .device
-                    .report(fmt!("does not know the handle it has just given")),
+                ESTALE => wq.device.report(fmt!(
+                    "work queue {}: does not know the handle just given for slot {}",
+                    wq.index,
+                    interrupt.interrupt().index(),
+                )),
                 error => error,
             }),
             done => done,

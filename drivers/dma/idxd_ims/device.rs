@@ -12,6 +12,7 @@ use crate::{
     regs::*, //
 };
 use kernel::{
+    bindings,
     device::Bound,
     fmt,
     held::Holder,
@@ -106,6 +107,17 @@ impl Events {
         // One that is gone stays so.
         let _ = self.health.cmpxchg(health::GOOD, health::BROKEN, Relaxed);
     }
+
+    /// Notes that the device revoked its handles, which was acknowledged before.
+    fn revoked(&self) {
+        self.epoch.fetch_add(1, Release);
+        if self.handles_revoked.fetch_add(1, Relaxed) == 0 {
+            dev_warn!(
+                self.dev,
+                "interrupt handles were revoked: asks for new ones\n"
+            );
+        }
+    }
 }
 
 /// The handler of MSI-X vector 0.
@@ -147,13 +159,7 @@ impl irq::Handler for EventHandler {
             }
         }
         if cause.int_handle_revoked() {
-            events.epoch.fetch_add(1, Release);
-            if events.handles_revoked.fetch_add(1, Relaxed) == 0 {
-                dev_warn!(
-                    events.dev,
-                    "interrupt handles were revoked: asks for new ones\n"
-                );
-            }
+            events.revoked();
         }
         if cause.cmd() {
             events.enabled.fetch_add(1, Relaxed);
@@ -198,7 +204,11 @@ pub(crate) struct Handle {
 }
 
 /// Reads what the device can do, and refuses what this driver cannot use.
-fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabilities> {
+fn capabilities(
+    dev: &pci::Device<Bound>,
+    regs: Registers<'_>,
+    portals: Window<'_>,
+) -> Result<Capabilities> {
     if regs.read(VERSION).into_raw() == u32::MAX {
         dev_err!(dev, "the device does not respond\n");
         return Err(EIO);
@@ -257,31 +267,68 @@ fn capabilities(dev: &pci::Device<Bound>, regs: Registers<'_>) -> Result<Capabil
         return Err(EIO);
     }
 
-    let slots = caps.slots as usize * size_of::<SlotRegisters>();
-    let wqcfg = caps.wqs as usize * caps.wqcfg_stride;
-    let [msix, pending] = ims::msix_tables(dev, REGISTERS_BAR)?;
-    // Entries of 8 bytes for those of 16.
-    let permissions = (offset(offsets.msix_perm().get()), msix.1 / 2);
-    let tables = [
-        ("group", (caps.grpcfg, grpcfg::STRIDE)),
-        ("work queue", (caps.wqcfg, wqcfg)),
-        ("message store", (caps.ims, slots)),
-        ("MSI-X", msix),
-        ("MSI-X pending bits'", pending),
-        ("MSI-X permission", permissions),
+    check_places(
+        dev,
+        &caps,
+        offset(offsets.msix_perm().get()),
+        [regs.size(), portals.size()],
+    )?;
+    Ok(caps)
+}
+
+/// Refuses what lies beyond its BAR, of so many bytes, or over something else there.
+fn check_places(
+    dev: &pci::Device<Bound>,
+    caps: &Capabilities,
+    permissions: usize,
+    [registers_size, portals_size]: [usize; 2],
+) -> Result {
+    // Offsets have 32 bits at most, so that no sum overflows.
+    let at = |start, count: u32, size| (REGISTERS_BAR, start..start + count as usize * size);
+    let [msix, pending] = ims::msix_tables(dev)?;
+    // CAST: There are at most 2048 vectors.
+    let vectors = (msix.1.len() / bindings::PCI_MSIX_ENTRY_SIZE as usize) as u32;
+    let portals = 0..caps.wqs as usize * PORTALS_PER_WQ * PORTAL_SIZE;
+    let places = [
+        ("registers", at(0, 1, END)),
+        ("group table", at(caps.grpcfg, 1, grpcfg::STRIDE)),
+        (
+            "work queue table",
+            at(caps.wqcfg, caps.wqs, caps.wqcfg_stride),
+        ),
+        (
+            "message store",
+            at(caps.ims, caps.slots, size_of::<SlotRegisters>()),
+        ),
+        ("portals", (PORTALS_BAR, portals)),
+        ("MSI-X table", msix),
+        ("MSI-X pending bits", pending),
+        (
+            "MSI-X permissions",
+            at(permissions, vectors, MSIX_PERMISSION_SIZE),
+        ),
     ];
-    // The driver writes to the first three, and what has no length is not in that BAR.
-    for (name, (start, len)) in tables.into_iter().take(3) {
-        // Offsets have 32 bits at most, so that no sum overflows.
-        let overlap = tables.iter().any(|&(other, (begin, size))| {
-            other != name && size != 0 && start < begin + size && begin < start + len
-        });
-        if start < END || start + len > regs.size() || overlap {
-            dev_err!(dev, "the {name} table does not fit BAR {REGISTERS_BAR}\n");
+
+    // The driver has no business with the last three.
+    for (index, (name, (bar, place))) in places.iter().enumerate().take(5) {
+        let size = if *bar == REGISTERS_BAR {
+            registers_size
+        } else {
+            portals_size
+        };
+        if place.end > size {
+            dev_err!(dev, "{name}: beyond BAR {bar}\n");
             return Err(EIO);
         }
+        for (other, (other_bar, other_place)) in &places[index + 1..] {
+            let apart = place.end <= other_place.start || other_place.end <= place.start;
+            if bar == other_bar && !other_place.is_empty() && !apart {
+                dev_err!(dev, "{name} and {other}: in the same place of BAR {bar}\n");
+                return Err(EIO);
+            }
+        }
     }
-    Ok(caps)
+    Ok(())
 }
 
 /// Returns whether a Scalable I/O Virtualization DVSEC exists and denies a message store.
@@ -319,11 +366,7 @@ impl<'a> Device<'a> {
         let portals = Window::new(holder, PORTALS_BAR, c"idxd_ims portals").inspect_err(|e| {
             dev_err!(dev, "cannot map BAR {PORTALS_BAR}: {e:?}\n");
         })?;
-        let caps = capabilities(dev, regs)?;
-        if caps.wqs as usize * PORTALS_PER_WQ * PORTAL_SIZE > portals.size() {
-            dev_err!(dev, "the portals do not fit BAR {PORTALS_BAR}\n");
-            return Err(EIO);
-        }
+        let caps = capabilities(dev, regs, portals)?;
 
         if regs.read(GENSTS).state().get() == STATE_HALTED {
             holder
@@ -489,7 +532,7 @@ impl<'a> Device<'a> {
         }
         let health = &self.events.health;
         if health.cmpxchg(health::BROKEN, health::GONE, Relaxed) == Err(health::GOOD) {
-            // Another reset has helped.
+            // Another reset has helped, or what follows one.
             return Ok(());
         }
         dev_err!(self.dev, "broken, and a reset does not help\n");
@@ -657,10 +700,20 @@ impl<'a> Device<'a> {
     pub(crate) fn request_handle(&self, index: u16) -> Result<Handle> {
         // One that is revoked meanwhile is of the old epoch.
         let epoch = self.events.epoch.load(Acquire);
-        let value = match self.has(Command::RequestIntHandle) {
-            true => self.command(Command::RequestIntHandle, INT_HANDLE_IMS | u32::from(index))?,
-            false => index,
-        };
+        if !self.has(Command::RequestIntHandle) {
+            return Ok(Handle {
+                value: index,
+                epoch,
+            });
+        }
+        let value = self.command(Command::RequestIntHandle, INT_HANDLE_IMS | u32::from(index))?;
+
+        // This may be what another had until it was revoked. The handler may be late, or masked.
+        if self.regs.read(INTCAUSE).int_handle_revoked() {
+            self.regs
+                .write_reg(INTCAUSE::zeroed().with_int_handle_revoked(true));
+            self.events.revoked();
+        }
         Ok(Handle { value, epoch })
     }
 

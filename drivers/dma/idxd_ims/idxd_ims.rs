@@ -264,9 +264,9 @@ impl pci::Driver for Driver<'static> {
 
     fn suspend<'bound>(_pdev: &'bound pci::Device<Bound>, this: Pin<&Driver<'bound>>) {
         this.0.with(|state| {
+            state.device.suspend();
             // Its handler uses the device.
             state.events.lock().mask();
-            state.device.suspend();
         });
     }
 

@@ -13,6 +13,8 @@ use kernel::{
 
 /// BAR of the registers and tables.
 pub(crate) const REGISTERS_BAR: u32 = 0;
+/// Bytes of an entry of MSIXPERM.
+pub(crate) const MSIX_PERMISSION_SIZE: usize = 8;
 /// BAR of the work queue portals.
 pub(crate) const PORTALS_BAR: u32 = 2;
 /// Bytes of BAR 0 that the fixed registers take; tables lie beyond.

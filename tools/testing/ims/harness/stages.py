@@ -111,9 +111,9 @@ def soak(_):
 REFUSALS = (
     ("--fault no-ims", -95, "the device has no message store"),
     ("--fault no-ims-dvsec", -95, "there is no message store"),
-    ("--fault ims-table-beyond-bar", -5, "table does not fit BAR"),
-    ("--fault ims-table-over-registers", -5, "work queue table does not fit BAR"),
-    ("--fault ims-table-over-msix", -5, "message store table does not fit BAR"),
+    ("--fault ims-table-beyond-bar", -5, "message store: beyond BAR 0"),
+    ("--fault ims-table-over-registers", -5, "work queue table and message store: in the same place of BAR 0"),
+    ("--fault ims-table-over-msix", -5, "message store and MSI-X table: in the same place of BAR 0"),
     ("--fault stuck-mask", -5, "cannot use the message store"),
     ("--fault cmd-error=6:0x41", -5, "EnableWq failed with status 0x41"),
     ("--fault all-ones", -5, "does not respond"),

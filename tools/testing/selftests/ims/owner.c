@@ -85,6 +85,36 @@ TEST_F(ims, raised_while_free)
 	free(irqs);
 }
 
+/* One that the device never sends is out of use, and only that one. */
+TEST_F(ims, raised_while_free_and_lost)
+{
+	struct ims_irq lost, *irqs;
+	int count, file = ims_open(0);
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	ASSERT_LE(0, file);
+	self->rebind = true;
+	count = ims_alloc_all(&irqs);
+	ASSERT_LT(1, count);
+	for (int i = 0; i < count; i++)
+		ASSERT_EQ(0, ims_free(&irqs[i]));
+	/* The one that was freed first comes next, unless it is not clean. */
+	page_write(PAGE_RAISE, irqs[0].slot);
+	ims_break(FAULT_DROP_MESSAGE, 1);
+	ASSERT_EQ(0, ims_alloc(file, -1, &lost));
+	EXPECT_EQ(irqs[1].slot, lost.slot);
+	EXPECT_EQ(1, ims_counter("stale"));
+
+	ims_break(FAULT_NONE, 0);
+	page_write(PAGE_RAISE, irqs[2].slot);
+	ASSERT_EQ(0, ims_alloc(file, -1, &lost));
+	EXPECT_EQ(irqs[2].slot, lost.slot);
+	EXPECT_EQ(1, ims_counter("stale"));
+	EXPECT_STATE(&lost, true, false);
+	free(irqs);
+}
+
 TEST_F(interrupt, dup)
 {
 	int copy = dup(self->file);

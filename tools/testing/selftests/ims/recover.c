@@ -381,6 +381,26 @@ TEST_F(storm, of_errors_hides_no_revocation)
 	EXPECT_EQ(0, ims_counter("recoveries"));
 }
 
+/* The device gives the next slot what it has revoked. */
+TEST_F(storm, of_errors_confuses_no_handles)
+{
+	struct ims_irq next;
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	storm_of_errors(_metadata);
+	page_write(PAGE_REVOKE, 1);
+	settle();
+
+	ASSERT_EQ(0, ims_alloc(self->other.file, new_eventfd(), &next));
+	ASSERT_EQ(self->other.slot + 1, next.slot);
+	raise_one(_metadata, &self->other, 1);
+	EXPECT_ARRIVED_IN_ALL(&next, 0);
+	raise_one(_metadata, &next, 1);
+	raise_one(_metadata, &self->irq, 1);
+	EXPECT_EQ(0, ims_counter("failures"));
+}
+
 TEST_F(storm, of_errors_hides_no_halt)
 {
 	const int64_t halts = ims_counter("halts");

@@ -8,8 +8,11 @@
 //!
 //! | table | handle of index i | range |
 //! | --- | --- | --- |
-//! | MSI-X | 0x7fff - i | 0x7e00..=0x7fff |
+//! | MSI-X | 0x7fff - i | 0x7800..=0x7fff |
 //! | IMS | 0xbfff - i | 0x8100..=0xbfff |
+//!
+//! Each time that all are revoked, index i + 1 gets what index i had: whoever
+//! goes on with a revoked handle may interrupt somebody else.
 
 use std::collections::BTreeSet;
 
@@ -38,6 +41,7 @@ pub struct Handles {
     mode: HandleMode,
     msix: BTreeSet<u16>,
     ims: BTreeSet<u16>,
+    revoked: usize,
 }
 
 impl Handles {
@@ -72,16 +76,27 @@ impl Handles {
             return Err(CmdError::NoHandle);
         }
         self.held(table).insert(index);
-        Ok(table.base() - index)
+        Ok(table.base() - self.place(index, entries))
     }
 
-    pub fn release(&mut self, table: Table, handle: u16) -> Result<(), CmdError> {
-        let index = table.base().wrapping_sub(handle);
-        if self.held(table).remove(&index) {
-            Ok(())
-        } else {
-            Err(CmdError::InvalIntIdxRelease)
+    pub fn release(&mut self, table: Table, handle: u16, entries: u32) -> Result<(), CmdError> {
+        match self.at_place(table.base().wrapping_sub(handle), entries) {
+            Some(index) if self.held(table).remove(&index) => Ok(()),
+            _ => Err(CmdError::InvalIntIdxRelease),
         }
+    }
+
+    /// How far the handle of `index` is from the base. `entries` is at most
+    /// 65536, and above `index`.
+    fn place(&self, index: u16, entries: u32) -> u16 {
+        let entries = entries as usize;
+        ((usize::from(index) + entries - self.revoked % entries) % entries) as u16
+    }
+
+    /// The index whose handle is so far from the base.
+    fn at_place(&self, place: u16, entries: u32) -> Option<u16> {
+        let (place, entries) = (usize::from(place), entries as usize);
+        (place < entries).then(|| ((place + self.revoked) % entries) as u16)
     }
 
     /// The table index that `handle` stands for, if it is valid.
@@ -89,7 +104,7 @@ impl Handles {
         match self.mode {
             HandleMode::Identity => (u32::from(handle) < entries).then_some(handle),
             HandleMode::Mapped => {
-                let index = table.base().wrapping_sub(handle);
+                let index = self.at_place(table.base().wrapping_sub(handle), entries)?;
                 let held = match table {
                     Table::Msix => &self.msix,
                     Table::Ims => &self.ims,
@@ -103,6 +118,12 @@ impl Handles {
     pub fn clear(&mut self) {
         self.msix.clear();
         self.ims.clear();
+    }
+
+    /// As [`Self::clear`], and gives other handles from then on.
+    pub fn revoke(&mut self) {
+        self.clear();
+        self.revoked = self.revoked.wrapping_add(1);
     }
 }
 
@@ -138,15 +159,33 @@ mod tests {
         assert_eq!(handles.index(Table::Msix, handle, 9), None);
         assert_eq!(handles.index(Table::Ims, 5, 256), None);
         assert_eq!(
-            handles.release(Table::Msix, handle),
+            handles.release(Table::Msix, handle, 9),
             Err(CmdError::InvalIntIdxRelease)
         );
-        assert_eq!(handles.release(Table::Ims, handle), Ok(()));
+        assert_eq!(handles.release(Table::Ims, handle, 256), Ok(()));
         assert_eq!(handles.index(Table::Ims, handle, 256), None);
         assert_eq!(
-            handles.release(Table::Ims, handle),
+            handles.release(Table::Ims, handle, 256),
             Err(CmdError::InvalIntIdxRelease)
         );
+    }
+
+    #[test]
+    fn what_is_revoked_is_given_to_the_next() {
+        let mut handles = Handles::new(HandleMode::Mapped);
+        let before: Vec<u16> = (0..256)
+            .map(|index| handles.request(Table::Ims, index, 256, NO_LIMIT).unwrap())
+            .collect();
+        handles.revoke();
+        assert_eq!(handles.index(Table::Ims, before[1], 256), None);
+        for index in 0..256 {
+            let handle = handles.request(Table::Ims, index, 256, NO_LIMIT).unwrap();
+            assert_eq!(handle, before[(usize::from(index) + 255) % 256]);
+            assert_eq!(handles.index(Table::Ims, handle, 256), Some(index));
+        }
+        assert_eq!(handles.release(Table::Ims, before[1], 256), Ok(()));
+        assert_eq!(handles.index(Table::Ims, before[1], 256), None);
+        assert_eq!(handles.index(Table::Ims, before[2], 256), Some(3));
     }
 
     #[test]

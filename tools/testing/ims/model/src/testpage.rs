@@ -35,7 +35,7 @@
 //! | 0x0cc | 4 | W | RAISE_COUNT: raises that many slots from RAISE_FIRST on |
 //! | 0x0d0 | 8 | RW | FAULT_ARG |
 //! | 0x0d8 | 4 | RW | FAULT: write a number to switch that fault on with FAULT_ARG, 0 to switch all off; reads bit n for fault n |
-//! | 0x0dc | 4 | W | REVOKE: drops all interrupt handles, as in INTCAUSE bit 31 |
+//! | 0x0dc | 4 | W | REVOKE: drops all interrupt handles, as in INTCAUSE bit 31; the next index gets them |
 //! | 0x0e0 | 4 | W | HALT: the device halts; the value is GENSTATS.reset_type |
 //! | 0x100 | 8 | RW | SOURCE_SEED |
 //! | 0x108 | 4 | RW | SOURCE_COUNT, raises in all |

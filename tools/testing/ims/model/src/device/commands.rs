@@ -188,7 +188,7 @@ impl Device {
 
     fn release_handle(&mut self, operand: u32) -> Progress {
         let (table, handle) = interrupt(operand);
-        self.handles.release(table, handle)?;
+        self.handles.release(table, handle, self.entries(table))?;
         DONE
     }
 

@@ -78,7 +78,7 @@ impl Device {
             at if at & !7 == page::FAULT_ARG => set_half(&mut self.fault_arg, at, value),
             page::FAULT => self.switch_fault(value),
             page::REVOKE => {
-                self.handles.clear();
+                self.handles.revoke();
                 self.cause(intcause::INT_HANDLE_REVOKED);
             }
             page::HALT => self.halt(value),
