@@ -90,7 +90,7 @@ pub(crate) struct Capabilities {
 /// The events of MSI-X vector 0.
 pub(crate) struct Events {
     dev: ARef<pci::Device>,
-    bar: Arc<DevresBar<END>>,
+    bar: Arc<DevresBar>,
     health: Atomic<u32>,
     /// How often interrupt handles became invalid.
     epoch: Atomic<u32>,
@@ -130,11 +130,12 @@ impl irq::Handler for EventHandler {
         let Some(bar) = events.bar.try_access() else {
             return IrqReturn::Handled;
         };
-        let cause = bar.read(INTCAUSE);
-        if cause.into_raw() == u32::MAX {
+        let Ok(cause) = bar.try_read(INTCAUSE) else {
+            return IrqReturn::Handled;
+        };
+        if cause.into_raw() == u32::MAX || bar.try_write_reg(cause).is_err() {
             return IrqReturn::Handled;
         }
-        bar.write_reg(cause);
 
         if cause.err() {
             let error = bar.try_read(SWERR).unwrap_or(SWERR::zeroed());
@@ -799,7 +800,9 @@ fn reset(regs: Registers<'_>, timeout: Delta) -> Result<(), Why> {
     }
 }
 
-fn acknowledge_error<'a>(regs: impl Io<'a, Target = Region<END>, Backend = MmioBackend>) {
+fn acknowledge_error<'a, const SIZE: usize>(
+    regs: impl Io<'a, Target = Region<SIZE>, Backend = MmioBackend>,
+) {
     // It only fails for a BAR that is not aligned.
     let _ = regs.try_write_reg(SWERR::zeroed().with_valid(true).with_overflow(true));
 }

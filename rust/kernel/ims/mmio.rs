@@ -33,10 +33,14 @@ use crate::{
 use core::marker::PhantomData;
 
 /// A BAR that its device holds until it is unbound, as long as a message store in it may be used.
+///
+/// # Invariants
+///
+/// The BAR has at least `SIZE` bytes.
 #[derive(Clone, Copy)]
 pub struct Window<'a, const SIZE: usize = 0> {
-    bar: &'a pci::Bar<'a, SIZE>,
-    devres: &'a Arc<DevresBar<SIZE>>,
+    bar: &'a pci::Bar<'a>,
+    devres: &'a Arc<DevresBar>,
 }
 
 impl<'a, const SIZE: usize> Window<'a, SIZE> {
@@ -45,22 +49,18 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
     /// # Errors
     ///
     /// Those of [`pci::Device::iomap_region_sized`].
+    #[inline]
     pub fn new(holder: &Holder<'_, 'a>, bar: u32, name: &'static CStr) -> Result<Self> {
-        let bar = holder.device().iomap_region_sized::<SIZE>(bar, name)?;
-        let devres = Arc::new(bar.into_devres()?, GFP_KERNEL)?;
-
-        // SAFETY: The value borrows nothing.
-        let devres = unsafe { holder.hold(devres)? };
-        // SAFETY: The BAR is older than what is built with `holder`, and so is revoked later.
-        let dev = unsafe { holder.bound() };
-        Ok(Self {
-            bar: devres.access(dev)?,
-            devres,
-        })
+        let Window { bar, devres } = Window::<'a, 0>::map(holder, bar, name)?;
+        if bar.size() < SIZE {
+            return Err(EINVAL);
+        }
+        // INVARIANT: Just checked.
+        Ok(Self { bar, devres })
     }
 
     /// Returns a reference to the BAR that may outlive the window, for handlers.
-    pub fn revocable(self) -> Arc<DevresBar<SIZE>> {
+    pub fn revocable(self) -> Arc<DevresBar> {
         self.devres.clone()
     }
 
@@ -105,6 +105,24 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
     }
 }
 
+impl<'a> Window<'a> {
+    #[inline(never)]
+    fn map(holder: &Holder<'_, 'a>, bar: u32, name: &'static CStr) -> Result<Self> {
+        let bar = holder.device().iomap_region(bar, name)?;
+        let devres = Arc::new(bar.into_devres()?, GFP_KERNEL)?;
+
+        // SAFETY: The value borrows nothing.
+        let devres = unsafe { holder.hold(devres)? };
+        // SAFETY: The BAR is older than what is built with `holder`, and so is revoked later.
+        let dev = unsafe { holder.bound() };
+        // INVARIANT: Any BAR has that.
+        Ok(Self {
+            bar: devres.access(dev)?,
+            devres,
+        })
+    }
+}
+
 /// Returns whether the CPU has [`Window::enqueue512`].
 pub fn can_enqueue() -> bool {
     // SAFETY: Safe to call.
@@ -117,7 +135,11 @@ impl<'a, const SIZE: usize> IoBase<'a> for Window<'a, SIZE> {
 
     #[inline]
     fn as_view(self) -> Mmio<'a, Self::Target> {
-        self.bar.as_view()
+        let view = self.bar.as_view();
+        let all = MmioBackend::as_ptr(view) as *mut Region<SIZE>;
+
+        // SAFETY: The same bytes, of which there are enough per the type invariant.
+        unsafe { MmioBackend::project_view(view, all) }
     }
 }
 
