@@ -73,6 +73,29 @@ struct State {
 }
 
 impl State {
+    // Drivers would compile it each.
+    #[inline(never)]
+    fn new(slots: u32) -> Result<Self> {
+        if slots == 0 || slots > 1 << 16 {
+            return Err(EINVAL);
+        }
+
+        // With the bitmap, less than a byte for each slot of a large store.
+        let room = if slots <= 256 { slots } else { slots / 4 };
+        Ok(Self {
+            map: BitmapVec::new(slots as usize, GFP_KERNEL)?,
+            hint: 0,
+            resting: Ring {
+                slots: KVVec::from_elem(0, room as usize, GFP_KERNEL)?,
+                oldest: 0,
+                count: 0,
+            },
+            free: slots,
+            owners: KVVec::new(),
+            pledged: 0,
+        })
+    }
+
     fn owner(&self, index: u16) -> Result<Owner> {
         self.owners.get(usize::from(index)).copied().ok_or(EINVAL)
     }
@@ -250,28 +273,10 @@ impl Allocator {
     /// [`EINVAL`] if `slots` is zero or more than 65536, [`ENOMEM`] if there is not enough memory.
     pub fn new(slots: u32) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
-            if slots == 0 || slots > 1 << 16 {
-                return Err(EINVAL);
-            }
-
-            let map = BitmapVec::new(slots as usize, GFP_KERNEL)?;
-            // With the bitmap, less than a byte for each slot of a large store.
-            let room = if slots <= 256 { slots } else { slots / 4 };
-            let resting = Ring {
-                slots: KVVec::from_elem(0, room as usize, GFP_KERNEL)?,
-                oldest: 0,
-                count: 0,
-            };
+            let state = State::new(slots)?;
 
             Ok(try_pin_init!(Self {
-                state <- new_mutex!(State {
-                    map,
-                    hint: 0,
-                    resting,
-                    free: slots,
-                    owners: KVVec::new(),
-                    pledged: 0,
-                }),
+                state <- new_mutex!(state),
             }))
         })
     }
