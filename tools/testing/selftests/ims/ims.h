@@ -344,6 +344,11 @@ static inline int ims_rebind(void)
 	return ims_bind_driver("bind");
 }
 
+static inline int ims_reset(void)
+{
+	return write_text(path_of(PCI_DEVICES "%s/reset", ims_bdf), "1");
+}
+
 /* The name of a work queue's subdevice. Empty if there is none. */
 static inline char *subdevice_of(int wq)
 {

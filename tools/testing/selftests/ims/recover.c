@@ -52,11 +52,6 @@ static void expect_waiting(struct __test_metadata *_metadata, struct waiting *w)
 	raise_one(_metadata, &w->unbound_pending, 2);
 }
 
-static int reset_device(void)
-{
-	return write_text(path_of(PCI_DEVICES "%s/reset", ims_bdf), "1");
-}
-
 static void halt(struct __test_metadata *_metadata, int reset_type)
 {
 	const int64_t halts = ims_counter("halts");
@@ -105,10 +100,10 @@ TEST_F(interrupt, halt_that_takes_more)
 	EXPECT_EQ(0, ims_unmask(&self->irq));
 	EXPECT_EQ(IDXD_IMS_STATE_MASKED, ims_flags(&waiting.masked));
 
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	raise_one(_metadata, &self->irq, 1);
 	/* Once more, with what is pending kept by the kernel. */
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	raise_one(_metadata, &self->irq, 2);
 	expect_waiting(_metadata, &waiting);
 }
@@ -154,7 +149,7 @@ TEST_F(interrupt, command_that_hangs_for_good)
 	EXPECT_EQ(4, ims_file_used(self->file));
 
 	ims_break(FAULT_NONE, 0);
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	raise_one(_metadata, &self->irq, 1);
 	expect_waiting(_metadata, &waiting);
 }
@@ -170,12 +165,12 @@ TEST_F(interrupt, slots_that_do_not_mask_after_a_reset)
 	ASSERT_EQ(0, ims_alloc(self->file, new_eventfd(), &masked));
 	ASSERT_EQ(0, ims_mask(&masked));
 	ims_break(FAULT_STUCK_MASK, 0);
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	EXPECT_EQ(-EIO, ims_noop(&self->irq));
 	EXPECT_EQ(-EIO, ims_alloc(self->file, new_eventfd(), &other));
 
 	ims_break(FAULT_NONE, 0);
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	raise_one(_metadata, &self->irq, 1);
 	ASSERT_EQ(0, ims_noop(&masked));
 	EXPECT_TRUE(wait_pending(&masked));
@@ -194,7 +189,7 @@ TEST_F(interrupt, commands_without_interrupt)
 		SKIP(return, "no test page");
 	self->ims.rebind = true;
 	ims_break(FAULT_COMMAND_SILENT, 0);
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	ASSERT_EQ(0, ims_alloc(self->file, new_eventfd(), &other));
 	raise_one(_metadata, &other, 1);
 	EXPECT_EQ(0, ims_free(&other));

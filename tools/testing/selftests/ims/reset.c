@@ -20,11 +20,6 @@ static const char *method_file(void)
 	return path_of(PCI_DEVICES "%s/reset_method", ims_bdf);
 }
 
-static int reset_device(void)
-{
-	return write_text(path_of(PCI_DEVICES "%s/reset", ims_bdf), "1");
-}
-
 FIXTURE_SETUP(reset)
 {
 	kept_setup(_metadata, &self->kept, NULL);
@@ -52,7 +47,7 @@ TEST_F_TIMEOUT(reset, keeps_all, 60)
 		TH_LOG("by %s", method);
 		ASSERT_EQ(0, write_text(method_file(), method));
 		hold(_metadata, &self->kept.kept);
-		ASSERT_EQ(0, reset_device());
+		ASSERT_EQ(0, ims_reset());
 		EXPECT_LT(resets, page_read(PAGE_RESETS));
 		EXPECT_EQ(self->kept.kept.cpu, cpu_of(&self->kept.kept.moved));
 		expect_kept(_metadata, &self->kept.kept);
@@ -65,7 +60,7 @@ TEST_F_TIMEOUT(reset, keeps_all_each_time, 60)
 {
 	hold(_metadata, &self->kept.kept);
 	for (int i = 0; i < RESETS; i++)
-		ASSERT_EQ(0, reset_device());
+		ASSERT_EQ(0, ims_reset());
 	expect_kept(_metadata, &self->kept.kept);
 }
 
@@ -78,16 +73,16 @@ TEST_F_TIMEOUT(reset, between_calls, 60)
 	ASSERT_LE(0, file);
 	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &irqs[0]));
 	ASSERT_EQ(0, ims_mask(&irqs[0]));
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &irqs[1]));
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	ASSERT_EQ(0, ims_noop(&irqs[0]));
 	ASSERT_TRUE(wait_pending(&irqs[0]));
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	ASSERT_EQ(0, ims_unmask(&irqs[0]));
 	EXPECT_ARRIVED_IN_ALL(&irqs[0], 1);
 	ASSERT_EQ(0, ims_free(&irqs[0]));
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	raise_one(_metadata, &irqs[1], 1);
 	EXPECT_ARRIVED_IN_ALL(&irqs[1], 1);
 	EXPECT_EQ(1, ims_counter("used"));
@@ -151,7 +146,7 @@ TEST_F_TIMEOUT(reset, under_traffic, 90)
 
 		for (int j = 0; j < USERS; j++)
 			before[j] = reports[j].successes;
-		ASSERT_EQ(0, reset_device());
+		ASSERT_EQ(0, ims_reset());
 		/* Each gets through again before the next one. */
 		for (int j = 0; j < USERS; j++)
 			ASSERT_TRUE(wait_for(reports[j].successes > before[j] + 1));
@@ -185,7 +180,7 @@ TEST_F_TIMEOUT(reset, during_a_command, 60)
 		_exit(err && !may_fail(err));
 	}
 	usleep(COMMAND_MS * 1000 / 3);
-	ASSERT_EQ(0, reset_device());
+	ASSERT_EQ(0, ims_reset());
 	EXPECT_EQ(0, finish(child, DEADLINE_MS));
 	ims_break(FAULT_NONE, 0);
 	raise_one(_metadata, &irq, 1);
@@ -215,7 +210,7 @@ TEST_F_TIMEOUT(reset, while_files_close, 60)
 	}
 	for (int i = 0; i < RESETS; i++) {
 		usleep(20000 + i * 7919);
-		ASSERT_EQ(0, reset_device());
+		ASSERT_EQ(0, ims_reset());
 	}
 	EXPECT_TRUE(stop(child));
 	EXPECT_TRUE(wait_for(!ims_counter("used")));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Surprise removal at any register: after N more reads the device reads all ones and
- * takes no writes, for each N of binding, of use and of unbinding. Calls fail in time
- * and in a documented way, everything comes down in order, and a device that is there
- * again binds again.
+ * takes no writes, for each N of binding, of use, of a reset and of unbinding. Calls
+ * fail in time and in a documented way, everything comes down in order, and a device
+ * that is there again binds again.
  */
 #include "expect.h"
 
@@ -264,6 +264,47 @@ TEST_F_TIMEOUT(surprise, while_it_is_unbound, 60)
 	}
 	EXPECT_TRUE(there);
 	TH_LOG("%d tries", tries);
+}
+
+/* What is in use stays, and works when the device is reset while it is there. */
+TEST_F_TIMEOUT(surprise, while_it_is_reset, 60)
+{
+	struct ims_irq irq, masked;
+	int file = ims_open(0), tries = 0;
+	bool there = false;
+
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &irq));
+	ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &masked));
+	ASSERT_EQ(0, ims_mask(&masked));
+	for (int reads = 0; !there && reads < most_reads(); reads = next(reads)) {
+		uint64_t start = now_ms();
+		int lines;
+
+		leave_after(reads);
+		ims_reset();
+		EXPECT_GT(CALL_MS, now_ms() - start) TH_LOG("after %d reads", reads);
+		there = is_there();
+		lines = new_lines();
+		EXPECT_GE(MOST_LINES, lines) TH_LOG("%d lines after %d reads", lines, reads);
+		if (!there)
+			EXPECT_NE(0, ims_noop(&irq)) TH_LOG("after %d reads", reads);
+
+		ims_break(FAULT_NONE, 0);
+		if (!there)
+			ASSERT_EQ(0, ims_reset());
+		raise_one(_metadata, &irq, ++tries);
+		EXPECT_STATE(&masked, true, false);
+		new_lines();
+	}
+	EXPECT_TRUE(there);
+	TH_LOG("%d tries", tries);
+	raise_one(_metadata, &irq, ++tries);
+	EXPECT_ARRIVED_IN_ALL(&irq, tries);
+	ASSERT_EQ(0, ims_unmask(&masked));
+	raise_one(_metadata, &masked, 1);
+	EXPECT_ARRIVED_IN_ALL(&masked, 1);
+	ims_close(file);
 }
 
 /* A subdevice that comes and goes takes the device's commands. */
