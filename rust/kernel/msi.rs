@@ -883,18 +883,20 @@ impl<'a> Interrupt<'a> {
         let handler = Ok(Arrived(Atomic::new(false)));
         let name = Arc::new(CString::try_from(c"drain")?, GFP_KERNEL)?;
         // SAFETY: The registration ends here, before the interrupt can.
-        let registered = unsafe {
+        let mut registered = unsafe {
             Registered::new(self.registrable(), Flags::TRIGGER_NONE, name, None, handler)?
         };
-        let arrived = read_poll_timeout(
-            || Ok(registered.handler().0.load(Relaxed)),
+        let arrived = |registered: &Registered<'_, Arrived>| registered.handler().0.load(Relaxed);
+        let _ = read_poll_timeout(
+            || Ok(arrived(&registered)),
             |&arrived| arrived,
             Delta::from_micros(50),
             Delta::from_secs(1),
         );
 
-        drop(registered);
-        arrived.map(|_| ())
+        // Should this task not have run for a while, that is not the device's doing: a last look.
+        registered.mask();
+        arrived(&registered).then_some(()).ok_or(ETIMEDOUT)
     }
 
     /// Returns the number of the interrupt in its domain.

@@ -378,8 +378,10 @@ impl<'a> Session<'a> {
         let (wq, interrupt) = (self.wq, self.interrupt(id)?);
 
         let mut submit = || {
+            // Another descriptor may take long, and the handle become invalid meanwhile.
+            let mut queue = wq.queue.lock();
             let handle = interrupt.handle(wq)?;
-            let done = wq.queue.lock().run(wq.device, operation, handle.value);
+            let done = queue.run(wq.device, operation, handle.value);
             if done == Err(ESTALE) {
                 wq.device.expire(handle);
             }

@@ -46,6 +46,7 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
@@ -75,6 +76,7 @@ pub(crate) struct Capabilities {
     wq_entries: u32,
     wqcfg_stride: usize,
     engines: u32,
+    groups: u32,
     rdbufs: u8,
     max_xfer_shift: u8,
     max_batch_shift: u8,
@@ -108,14 +110,27 @@ impl Events {
         let _ = self.health.cmpxchg(health::GOOD, health::BROKEN, Relaxed);
     }
 
-    /// Notes that the device revoked its handles, which was acknowledged before.
-    fn revoked(&self) {
-        self.epoch.fetch_add(1, Release);
-        if self.handles_revoked.fetch_add(1, Relaxed) == 0 {
-            dev_warn!(
-                self.dev,
-                "interrupt handles were revoked: asks for new ones\n"
-            );
+    /// Acknowledges `cause`, and notes if the device revoked its handles.
+    fn acknowledge<'a, const SIZE: usize>(
+        &self,
+        regs: impl Io<'a, Target = Region<SIZE>, Backend = MmioBackend>,
+        cause: INTCAUSE,
+    ) {
+        // Before, for who then finds nothing to acknowledge. After, as handles may have been
+        // revoked once more meanwhile.
+        if cause.int_handle_revoked() {
+            self.epoch.fetch_add(1, Full);
+        }
+        // It only fails for a BAR that is not aligned.
+        let _ = regs.try_write_reg(cause);
+        if cause.int_handle_revoked() {
+            self.epoch.fetch_add(1, Release);
+            if self.handles_revoked.fetch_add(1, Relaxed) == 0 {
+                dev_warn!(
+                    self.dev,
+                    "interrupt handles were revoked: asks for new ones\n"
+                );
+            }
         }
     }
 }
@@ -133,9 +148,10 @@ impl irq::Handler for EventHandler {
         let Ok(cause) = bar.try_read(INTCAUSE) else {
             return IrqReturn::Handled;
         };
-        if cause.into_raw() == u32::MAX || bar.try_write_reg(cause).is_err() {
+        if cause.into_raw() == u32::MAX {
             return IrqReturn::Handled;
         }
+        events.acknowledge(&*bar, cause);
 
         if cause.err() {
             let error = bar.try_read(SWERR).unwrap_or(SWERR::zeroed());
@@ -158,9 +174,6 @@ impl irq::Handler for EventHandler {
                     "the device halted; later halts are only counted\n"
                 );
             }
-        }
-        if cause.int_handle_revoked() {
-            events.revoked();
         }
         if cause.cmd() {
             events.enabled.fetch_add(1, Relaxed);
@@ -229,6 +242,7 @@ fn capabilities(
         wq_entries: wqcap.total_wq_size().get() as u32,
         wqcfg_stride,
         engines: regs.try_read(ENGCAP)?.num_engines().get() as u32,
+        groups: grpcap.num_groups().get() as u32,
         rdbufs: grpcap.total_rdbufs().get() as u8,
         max_xfer_shift: gencap.max_xfer_shift().get() as u8,
         max_batch_shift: gencap.max_batch_shift().get() as u8,
@@ -263,7 +277,7 @@ fn capabilities(
         );
         return Err(EIO);
     }
-    if caps.wqs == 0 || caps.engines == 0 || grpcap.num_groups().get() == 0 {
+    if caps.wqs == 0 || caps.engines == 0 || caps.groups == 0 {
         dev_err!(dev, "no work queue, engine or group\n");
         return Err(EIO);
     }
@@ -292,7 +306,7 @@ fn check_places(
     let portals = 0..caps.wqs as usize * PORTALS_PER_WQ * PORTAL_SIZE;
     let places = [
         ("registers", at(0, 1, END)),
-        ("group table", at(caps.grpcfg, 1, grpcfg::STRIDE)),
+        ("group table", at(caps.grpcfg, caps.groups, grpcfg::STRIDE)),
         (
             "work queue table",
             at(caps.wqcfg, caps.wqs, caps.wqcfg_stride),
@@ -699,23 +713,37 @@ impl<'a> Device<'a> {
 
     /// Returns the handle that descriptors name slot `index` by.
     pub(crate) fn request_handle(&self, index: u16) -> Result<Handle> {
-        // One that is revoked meanwhile is of the old epoch.
-        let epoch = self.events.epoch.load(Acquire);
-        if !self.has(Command::RequestIntHandle) {
-            return Ok(Handle {
-                value: index,
-                epoch,
-            });
-        }
-        let value = self.command(Command::RequestIntHandle, INT_HANDLE_IMS | u32::from(index))?;
+        let request = || -> Result<_> {
+            // One that is revoked meanwhile is of the old epoch.
+            let epoch = self.events.epoch.load(Acquire);
+            let value = match self.has(Command::RequestIntHandle) {
+                true => {
+                    let operand = INT_HANDLE_IMS | u32::from(index);
+                    let value = self.command(Command::RequestIntHandle, operand)?;
 
-        // This may be what another had until it was revoked. The handler may be late, or masked.
-        if self.regs.read(INTCAUSE).int_handle_revoked() {
-            self.regs
-                .write_reg(INTCAUSE::zeroed().with_int_handle_revoked(true));
-            self.events.revoked();
+                    // It may be what another had until it was revoked.
+                    self.hear_of_revocation();
+                    value
+                }
+                false => index,
+            };
+            Ok(Handle { value, epoch })
+        };
+
+        match request()? {
+            handle if self.is_valid(handle) => Ok(handle),
+            _ => request(),
         }
-        Ok(Handle { value, epoch })
+    }
+
+    /// Notes if the device revoked its handles: the handler may be late, or masked.
+    fn hear_of_revocation(&self) {
+        let cause = self.regs.read(INTCAUSE);
+
+        if cause.into_raw() != u32::MAX && cause.int_handle_revoked() {
+            let revoked = INTCAUSE::zeroed().with_int_handle_revoked(true);
+            self.events.acknowledge(self.regs, revoked);
+        }
     }
 
     /// Returns whether the device still knows `handle`.
@@ -753,7 +781,11 @@ impl<'a> Device<'a> {
 
     /// Returns `handle` to the device, which then does not raise its slot any more.
     pub(crate) fn release_handle(&self, handle: Handle) -> Result {
-        if !self.has(Command::ReleaseIntHandle) || !self.is_valid(handle) {
+        if !self.has(Command::ReleaseIntHandle) {
+            return Ok(());
+        }
+        self.hear_of_revocation();
+        if !self.is_valid(handle) {
             return Ok(());
         }
         let operand = INT_HANDLE_IMS | u32::from(handle.value);

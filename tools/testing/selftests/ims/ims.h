@@ -117,6 +117,7 @@ enum ims_fault {
 	FAULT_COMMAND_FAILS = 10,	/* Argument: command << 8 | error */
 	FAULT_STUCK_MASK = 13,
 	FAULT_DROP_MESSAGE = 14,	/* Argument: 1 for each, 2 for each second... */
+	FAULT_HANDLE_LIMIT = 15,	/* Argument: handles */
 	FAULT_COMMAND_SILENT = 16,
 };
 

@@ -396,6 +396,31 @@ TEST_F(storm, of_errors_confuses_no_handles)
 	EXPECT_EQ(0, ims_counter("failures"));
 }
 
+/* None is kept that goes back, as the device has few, and none goes back that was revoked. */
+TEST_F(storm, of_errors_keeps_no_handles)
+{
+	struct ims_irq next, another;
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	storm_of_errors(_metadata);
+	page_write(PAGE_REVOKE, 1);
+	settle();
+
+	ASSERT_EQ(0, ims_alloc(self->other.file, new_eventfd(), &next));
+	ASSERT_EQ(0, ims_free(&next));
+	ims_break(FAULT_HANDLE_LIMIT, 1);
+	ASSERT_EQ(0, ims_alloc(self->other.file, new_eventfd(), &another));
+	EXPECT_NE(next.slot, another.slot);
+
+	/* What was revoked is not returned. */
+	page_write(PAGE_REVOKE, 1);
+	settle();
+	EXPECT_EQ(0, ims_free(&another));
+	EXPECT_EQ(0, ims_free(&self->other));
+	EXPECT_EQ(0, ims_counter("failures"));
+}
+
 TEST_F(storm, of_errors_hides_no_halt)
 {
 	const int64_t halts = ims_counter("halts");
