@@ -1113,6 +1113,8 @@ struct Contained<H> {
     handler: H,
     line: Virq,
     mask: Mask,
+    /// What `/proc/interrupts` shows.
+    name: Arc<CString>,
 }
 
 impl<H: irq::Handler> irq::Handler for Contained<H> {
@@ -1121,7 +1123,7 @@ impl<H: irq::Handler> irq::Handler for Contained<H> {
         let handled = self.handler.handle();
 
         if self.mask.exceeds(&self.line) {
-            contain(&self.mask, &self.line);
+            contain(&self.mask, &self.line, &self.name);
         }
         handled
     }
@@ -1129,10 +1131,10 @@ impl<H: irq::Handler> irq::Handler for Contained<H> {
 
 #[cold]
 #[inline(never)]
-fn contain(mask: &Mask, line: &Virq) {
+fn contain(mask: &Mask, line: &Virq, name: &CStr) {
     if let Some(limit) = mask.contain(line) {
         pr_warn!(
-            "interrupt {} came more than {limit} times in a second: masked\n",
+            "interrupt {} ({name}) came more than {limit} times in a second: masked\n",
             line.0
         );
     }
@@ -1172,8 +1174,6 @@ pub struct Registered<'a, H: irq::Handler + 'static> {
     /// While it is masked: what to wait for until no CPU has anything of before.
     pass: Option<Pass>,
     registration: Pin<KBox<irq::Registration<'a, Contained<H>>>>,
-    // Goes after the registration, which has a pointer to it.
-    _name: Arc<CString>,
 }
 
 impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
@@ -1193,6 +1193,8 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
             handler <- handler,
             line,
             mask: Mask::new(limit.map_or(0, NonZero::get), msecs_to_jiffies(1000)),
+            // The core has a pointer to it: it goes with the handler, which is unregistered before.
+            name,
         }? Error);
 
         // If the result is leaked, so is its memory: the name and the handler, which owns what it
@@ -1204,7 +1206,6 @@ impl<'a, H: irq::Handler + 'static> Registered<'a, H> {
         Ok(Self {
             pass: None,
             registration: KBox::pin_init(registration, GFP_KERNEL)?,
-            _name: name,
         })
     }
 

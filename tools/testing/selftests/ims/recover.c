@@ -308,8 +308,12 @@ static void raise_often(const struct ims_irq *irq, int times, int rate)
 
 TEST_F(storm, is_masked_and_said)
 {
+	char line[sizeof(ims_bdf) + 64];
+	int kmsg = open_log();
+
 	if (!ims_page())
 		SKIP(return, "no test page");
+	snprintf(line, sizeof(line), "(" DRIVER "-%s-wq0) came more than", ims_bdf);
 	for (int nth = 1; nth <= 2; nth++) {
 		uint64_t count;
 
@@ -322,6 +326,7 @@ TEST_F(storm, is_masked_and_said)
 		settle();
 		EXPECT_EQ(count, ims_count(&self->irq));
 		raise_one(_metadata, &self->other, nth);
+		EXPECT_EQ(nth == 1, lines_with(kmsg, line));
 		ASSERT_EQ(0, ims_unmask(&self->irq));
 	}
 
@@ -337,6 +342,7 @@ TEST_F(storm, is_masked_and_said)
 	EXPECT_EQ(0, ims_signals(&self->irq));
 	ASSERT_EQ(0, ims_unmask(&self->irq));
 	EXPECT_TRUE(wait_for(ims_signals(&self->irq) == 1));
+	close(kmsg);
 }
 
 /* So many that the device's own interrupt is masked. */
