@@ -44,7 +44,6 @@ class Boot:
     accel: str = paths.ACCEL
     cpus: int = paths.CPUS
     trace: tuple = ()  # what QEMU is to print once the guest asks for that
-    allow: tuple = ()  # patterns of splats that the test provokes
     expect: tuple = ()  # patterns that the kernel's log must show
     check: Callable | None = None  # problems that it finds with the outcome
     replay: str = ""  # the command to see a seed again that fails; SEED stands for it
@@ -276,7 +275,8 @@ class Guest:
         console = self.outcome.console
         if not self.done and not any(p.startswith("hang") for p in self.outcome.problems):
             self.problem("crash: the guest ended before its commands did")
-        self.outcome.problems += [f"kernel log: {line}" for line in splat.find(console, self.boot.allow)]
+        splats = splat.find(console, is_hostile="--chaos" in (self.boot.model or ()))
+        self.outcome.problems += [f"kernel log: {line}" for line in splats]
         for pattern in self.boot.expect:
             if not any(splat.re.search(pattern, line) for line in console):
                 self.problem(f"kernel log lacks: {pattern}")

@@ -27,12 +27,15 @@ LOCKDEP = re.compile(r"possible circular locking dependency")
 PCIEHP = re.compile(r"acquire lock:\n.*&ctrl->reset_lock.*\n.*\n.*holding lock:\n.*pci_rescan_remove_lock")
 
 
-def find(lines, allow=()):
-    """The offending lines, without those that a test says it provokes."""
-    allowed = [re.compile(pattern) for pattern in allow]
-    return [
-        line for line in without_pciehp(lines) if SPLATS.search(line) and not any(a.search(line) for a in allowed)
-    ]
+# A hostile device sends messages though they are masked, and can do so while the core takes its interrupt
+# down. The core says so, of any kind of MSI, and nobody's handler runs.
+HOSTILE = re.compile(r"unexpected IRQ trap")
+
+
+def find(lines, is_hostile=False):
+    """The offending lines, without those that a hostile device provokes if there `is_hostile` one."""
+    offending = [line for line in without_pciehp(lines) if SPLATS.search(line)]
+    return [line for line in offending if not (is_hostile and HOSTILE.search(line))]
 
 
 def without_pciehp(lines):
