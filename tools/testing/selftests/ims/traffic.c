@@ -3,6 +3,8 @@
  * traffic: processes that use two work queues in all ways until the device is gone,
  * and the device's own raises, for scripts that take the device away meanwhile.
  * Prints "running" when all of them are at work. They have to end with ENODEV.
+ *
+ * traffic SLOT: only has the device raise that slot, for a while, and ends at once.
  */
 #include "ims.h"
 
@@ -10,6 +12,7 @@
 #define WQS 2
 #define GONE_MS 60000
 #define RAISES_PER_SECOND 2000
+#define WHILE_S 60
 
 /* What the processes of a work queue share: the file, and its interrupts. */
 struct queue {
@@ -92,6 +95,18 @@ static void open_queue(int wq, struct queue *queue)
 		ksft_exit_fail_msg("work queue %d cannot be used\n", wq);
 }
 
+static int raise_slot(int slot)
+{
+	if (!ims_page())
+		ksft_exit_fail_msg("no test page\n");
+	page_write(PAGE_SOURCE_RATE, RAISES_PER_SECOND);
+	page_write(PAGE_SOURCE_FIRST, slot);
+	page_write(PAGE_SOURCE_SLOTS, 1);
+	page_write(PAGE_SOURCE_COUNT, WHILE_S * RAISES_PER_SECOND);
+	page_write(PAGE_SOURCE_CONTROL, 1);
+	return 0;
+}
+
 static void leave(int signal)
 {
 	_exit(0);
@@ -130,7 +145,7 @@ static bool all_run(const struct report *reports)
 	return true;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct report *reports = share(WQS * USERS * sizeof(*reports));
 	struct queue queues[WQS] = {};
@@ -140,6 +155,8 @@ int main(void)
 
 	if (!reports || !ims_find())
 		ksft_exit_fail_msg("no device\n");
+	if (argc > 1)
+		return raise_slot(atoi(argv[1]));
 	for (int wq = 0; wq < WQS; wq++)
 		open_queue(wq, &queues[wq]);
 	source = start();
