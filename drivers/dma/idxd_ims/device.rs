@@ -34,6 +34,7 @@ use kernel::{
     },
     msi,
     new_mutex,
+    new_spinlock_irq,
     num::Bounded,
     pci::{
         self,
@@ -44,17 +45,18 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::{
-            Acquire,
             Atomic,
-            Full,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
         Arc,
-        Mutex, //
+        Mutex,
+        MutexGuard,
+        SpinLockIrq, //
     },
     time::Delta, //
 };
+
+use core::num::Wrapping;
 
 pub(crate) type Registers<'a> = Window<'a, END>;
 
@@ -90,12 +92,15 @@ pub(crate) struct Capabilities {
 }
 
 /// The events of MSI-X vector 0.
+#[pin_data]
 pub(crate) struct Events {
     dev: ARef<pci::Device>,
     bar: Arc<DevresBar>,
     health: Atomic<u32>,
-    /// How often interrupt handles became invalid.
-    epoch: Atomic<u32>,
+    /// How often interrupt handles became invalid. Held by who acknowledges causes, so that none
+    /// is acknowledged and not noted.
+    #[pin]
+    epoch: SpinLockIrq<Wrapping<u32>>,
     /// How often the device has said that it is enabled.
     pub(crate) enabled: Atomic<u64>,
     pub(crate) errors: Atomic<u64>,
@@ -110,28 +115,35 @@ impl Events {
         let _ = self.health.cmpxchg(health::GOOD, health::BROKEN, Relaxed);
     }
 
-    /// Acknowledges `cause`, and notes if the device revoked its handles.
-    fn acknowledge<'a, const SIZE: usize>(
+    /// Acknowledges which of the causes `wanted` there are, and returns them. Notes if the device
+    /// revoked its handles.
+    fn take<'a, const SIZE: usize>(
         &self,
         regs: impl Io<'a, Target = Region<SIZE>, Backend = MmioBackend>,
-        cause: INTCAUSE,
-    ) {
-        // Before, for who then finds nothing to acknowledge. After, as handles may have been
-        // revoked once more meanwhile.
-        if cause.int_handle_revoked() {
-            self.epoch.fetch_add(1, Full);
-        }
-        // It only fails for a BAR that is not aligned.
-        let _ = regs.try_write_reg(cause);
-        if cause.int_handle_revoked() {
-            self.epoch.fetch_add(1, Release);
-            if self.handles_revoked.fetch_add(1, Relaxed) == 0 {
-                dev_warn!(
-                    self.dev,
-                    "interrupt handles were revoked: asks for new ones\n"
-                );
+        wanted: INTCAUSE,
+    ) -> INTCAUSE {
+        let causes = {
+            let mut epoch = self.epoch.lock();
+            let causes = match regs.try_read(INTCAUSE).map(INTCAUSE::into_raw) {
+                Ok(u32::MAX) | Err(_) => INTCAUSE::zeroed(),
+                Ok(causes) => INTCAUSE::from_raw(causes & wanted.into_raw()),
+            };
+            if causes.into_raw() != 0 {
+                // It only fails for a BAR that is not aligned.
+                let _ = regs.try_write_reg(causes);
             }
+            if causes.int_handle_revoked() {
+                *epoch += 1;
+            }
+            causes
+        };
+        if causes.int_handle_revoked() && self.handles_revoked.fetch_add(1, Relaxed) == 0 {
+            dev_warn!(
+                self.dev,
+                "interrupt handles were revoked: asks for new ones\n"
+            );
         }
+        causes
     }
 }
 
@@ -145,13 +157,7 @@ impl irq::Handler for EventHandler {
         let Some(bar) = events.bar.try_access() else {
             return IrqReturn::Handled;
         };
-        let Ok(cause) = bar.try_read(INTCAUSE) else {
-            return IrqReturn::Handled;
-        };
-        if cause.into_raw() == u32::MAX {
-            return IrqReturn::Handled;
-        }
-        events.acknowledge(&*bar, cause);
+        let cause = events.take(&*bar, INTCAUSE::from_raw(u32::MAX));
 
         if cause.err() {
             let error = bar.try_read(SWERR).unwrap_or(SWERR::zeroed());
@@ -214,7 +220,7 @@ pub(crate) struct Device<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Handle {
     pub(crate) value: u16,
-    epoch: u32,
+    epoch: Wrapping<u32>,
 }
 
 /// Reads what the device can do, and refuses what this driver cannot use.
@@ -399,18 +405,18 @@ impl<'a> Device<'a> {
             }
         })?;
 
-        let events = Arc::new(
-            Events {
+        let events = Arc::pin_init(
+            try_pin_init!(Events {
                 dev: holder.unbound().into(),
                 bar: regs.revocable(),
                 health: Atomic::new(health::GOOD),
-                epoch: Atomic::new(0),
+                epoch <- new_spinlock_irq!(Wrapping(0)),
                 enabled: Atomic::new(0),
                 errors: Atomic::new(0),
                 last_error: Atomic::new(0),
                 halts: Atomic::new(0),
                 handles_revoked: Atomic::new(0),
-            },
+            }? Error),
             GFP_KERNEL,
         )?;
         let name = CString::try_from_fmt(fmt!("idxd_ims-{}-events", dev.as_ref().name()))?;
@@ -451,27 +457,43 @@ impl<'a> Device<'a> {
     /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on for every command until the
     /// device is reset, [`EIO`] if the device refuses it.
     pub(crate) fn command(&self, command: Command, operand: u32) -> Result<u16> {
-        let operand = Bounded::<u32, 20>::try_new(operand).ok_or(EINVAL)?;
-        let _guard = self.command.lock();
+        let operand = Bounded::try_new(operand).ok_or(EINVAL)?;
+        let turn = self.command.lock();
 
+        self.run(&turn, command, operand)
+            .map_err(|why| self.failed(why))
+    }
+
+    /// As [`Self::command`], for who holds its lock, and reports nothing.
+    fn run(
+        &self,
+        _turn: &MutexGuard<'_, ()>,
+        command: Command,
+        operand: Bounded<u32, 20>,
+    ) -> Result<u16, Why> {
         if self.health() != health::GOOD {
-            return Err(ETIMEDOUT);
+            return Err(Why::Broken);
         }
-
         self.regs.write_reg(
             CMD::zeroed()
-                .with_cmd(Bounded::<u32, 5>::try_new(command as u32).ok_or(EINVAL)?)
+                .with_cmd(command.code())
                 .with_operand(operand)
                 .with_int_req(matches!(command, Command::EnableDevice)),
         );
-        completed(command, self.regs, self.timeout).map_err(|why| {
-            // That it halted may not have been heard of.
-            if !matches!(why, Why::Failed(..)) || self.is_halted() {
-                self.broke();
-            }
-            self.report(fmt!("{why}"));
-            why.into()
-        })
+        completed(command, self.regs, self.timeout)
+    }
+
+    /// Reports why a command failed.
+    fn failed(&self, why: Why) -> Error {
+        if matches!(why, Why::Broken) {
+            return ETIMEDOUT;
+        }
+        // That it halted may not have been heard of.
+        if !matches!(why, Why::Failed(..)) || self.is_halted() {
+            self.broke();
+        }
+        self.report(fmt!("{why}"));
+        why.into()
     }
 
     fn is_halted(&self) -> bool {
@@ -589,7 +611,7 @@ impl<'a> Device<'a> {
         };
 
         self.resumed.store(configured.is_ok(), Relaxed);
-        self.events.epoch.fetch_add(1, Release);
+        *self.events.epoch.lock() += 1;
         self.gate.open();
         configured
     }
@@ -713,50 +735,54 @@ impl<'a> Device<'a> {
 
     /// Returns the handle that descriptors name slot `index` by.
     pub(crate) fn request_handle(&self, index: u16) -> Result<Handle> {
-        let request = || -> Result<_> {
-            // One that is revoked meanwhile is of the old epoch.
-            let epoch = self.events.epoch.load(Acquire);
-            let value = match self.has(Command::RequestIntHandle) {
-                true => {
-                    let operand = INT_HANDLE_IMS | u32::from(index);
-                    let value = self.command(Command::RequestIntHandle, operand)?;
+        /// How often a device may revoke what it has just given.
+        const TRIES: u32 = 4;
 
-                    // It may be what another had until it was revoked.
-                    self.hear_of_revocation();
-                    value
-                }
-                false => index,
-            };
-            Ok(Handle { value, epoch })
-        };
-
-        match request()? {
-            handle if self.is_valid(handle) => Ok(handle),
-            _ => request(),
+        // The epoch comes first: a handle that is revoked meanwhile is of an old one.
+        let epoch = || *self.events.epoch.lock();
+        if !self.has(Command::RequestIntHandle) {
+            return Ok(Handle {
+                epoch: epoch(),
+                value: index,
+            });
         }
+        let turn = self.command.lock();
+        for _ in 0..TRIES {
+            let handle = Handle {
+                epoch: epoch(),
+                value: self
+                    .run(&turn, Command::RequestIntHandle, of_store(index))
+                    .map_err(|why| self.failed(why))?,
+            };
+            // It may be what another had until it was revoked.
+            self.hear_of_revocation();
+            if self.is_valid(handle) {
+                return Ok(handle);
+            }
+        }
+        Err(self.report(fmt!("revokes each interrupt handle that it gives")))
     }
 
     /// Notes if the device revoked its handles: the handler may be late, or masked.
     fn hear_of_revocation(&self) {
-        let cause = self.regs.read(INTCAUSE);
+        let revoked = INTCAUSE::zeroed().with_int_handle_revoked(true);
 
-        if cause.into_raw() != u32::MAX && cause.int_handle_revoked() {
-            let revoked = INTCAUSE::zeroed().with_int_handle_revoked(true);
-            self.events.acknowledge(self.regs, revoked);
-        }
+        self.events.take(self.regs, revoked);
     }
 
     /// Returns whether the device still knows `handle`.
     pub(crate) fn is_valid(&self, handle: Handle) -> bool {
-        handle.epoch == self.events.epoch.load(Acquire)
+        handle.epoch == *self.events.epoch.lock()
     }
 
     /// Notes that the device does not know `handle` any more.
     pub(crate) fn expire(&self, handle: Handle) {
-        let next = handle.epoch.wrapping_add(1);
+        let mut epoch = self.events.epoch.lock();
 
         // Should that have been heard of, it is of an older epoch already.
-        let _ = self.events.epoch.cmpxchg(handle.epoch, next, Release);
+        if *epoch == handle.epoch {
+            *epoch += 1;
+        }
     }
 
     /// The device goes. Should it be asleep, nobody is to wait for it.
@@ -784,12 +810,19 @@ impl<'a> Device<'a> {
         if !self.has(Command::ReleaseIntHandle) {
             return Ok(());
         }
+        // What was revoked may be somebody else's by now: it takes a command to become that.
+        let turn = self.command.lock();
         self.hear_of_revocation();
         if !self.is_valid(handle) {
             return Ok(());
         }
-        let operand = INT_HANDLE_IMS | u32::from(handle.value);
-        self.command(Command::ReleaseIntHandle, operand).map(|_| ())
+        let released = self.run(&turn, Command::ReleaseIntHandle, of_store(handle.value));
+        self.hear_of_revocation();
+        match released {
+            // It was revoked just before.
+            Err(Why::Failed(..)) if !self.is_valid(handle) => Ok(()),
+            released => released.map(|_| ()).map_err(|why| self.failed(why)),
+        }
     }
 }
 
@@ -830,6 +863,12 @@ fn reset(regs: Registers<'_>, timeout: Delta) -> Result<(), Why> {
         STATE_DISABLED => Ok(()),
         _ => Err(Why::NotDisabled),
     }
+}
+
+/// Returns the operand for a slot of the message store, or for a handle of one.
+#[inline(always)]
+fn of_store(value: u16) -> Bounded<u32, 20> {
+    Bounded::from_expr(INT_HANDLE_IMS | u32::from(value))
 }
 
 fn acknowledge_error<'a, const SIZE: usize>(

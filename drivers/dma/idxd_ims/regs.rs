@@ -8,7 +8,8 @@
 
 use kernel::{
     bitfield,
-    io::register, //
+    io::register,
+    num::Bounded, //
 };
 
 /// BAR of the registers and tables.
@@ -143,6 +144,13 @@ pub(crate) enum Command {
     EnableWq = 6,
     RequestIntHandle = 13,
     ReleaseIntHandle = 14,
+}
+
+impl Command {
+    #[inline(always)]
+    pub(crate) fn code(self) -> Bounded<u32, 5> {
+        Bounded::from_expr(self as u32)
+    }
 }
 
 /// Operand bit of the interrupt handle commands: the index is one of the message store.

@@ -99,6 +99,8 @@ TEST_F(ims, raised_while_free_and_lost)
 	ASSERT_LT(2, count);
 	for (int i = 0; i < count; i++)
 		ASSERT_EQ(0, ims_free(&irqs[i]));
+	if (count < ims_counter("slots"))
+		SKIP(return, "remapping entries for %d slots", count);
 	/* The one that was freed first comes next, unless it is not clean. */
 	page_write(PAGE_RAISE, irqs[0].slot);
 	ims_break(FAULT_DROP_MESSAGE, 1);

@@ -8,6 +8,7 @@
 #define FUNCTION_RESET 1
 #define WARM_RESET 2
 #define LIMIT 10
+#define REVOCATIONS 300
 
 /* Interrupts that only wait, beside the fixture's that works. */
 struct waiting {
@@ -221,6 +222,48 @@ TEST_F(interrupt, handles_that_are_revoked)
 	EXPECT_ARRIVED_IN_ALL(&self->irq, 5);
 	EXPECT_EQ(0, ims_counter("recoveries"));
 	expect_waiting(_metadata, &waiting);
+}
+
+/* Allocates and frees interrupts of its own until @end. */
+static int change_until(int wq, const int *end)
+{
+	int error = 0, file = ims_open(wq);
+
+	while (!error && !__atomic_load_n(end, __ATOMIC_RELAXED)) {
+		struct ims_irq irq;
+
+		error = ims_alloc(file, new_eventfd(), &irq) ?: ims_free(&irq);
+		if (!error)
+			close(irq.eventfd);
+	}
+	return error;
+}
+
+/* Whatever call a revocation meets, it succeeds. */
+TEST_F_TIMEOUT(interrupt, handles_revoked_while_they_change, 60)
+{
+	int *end = share(sizeof(*end));
+	pid_t children[2];
+
+	if (!ims_page())
+		SKIP(return, "no test page");
+	ASSERT_NE(NULL, end);
+	for (int wq = 0; wq < ARRAY_SIZE(children); wq++) {
+		children[wq] = start();
+		if (!children[wq])
+			_exit(!!change_until(wq, end));
+	}
+	for (int i = 0; i < REVOCATIONS; i++) {
+		page_write(PAGE_REVOKE, 1);
+		usleep(1000 + i % 7 * 300);
+	}
+	__atomic_store_n(end, 1, __ATOMIC_RELAXED);
+	for (int wq = 0; wq < ARRAY_SIZE(children); wq++)
+		EXPECT_EQ(0, finish(children[wq], 10000));
+
+	raise_one(_metadata, &self->irq, 1);
+	EXPECT_LT(0, ims_counter("handles_revoked"));
+	EXPECT_EQ(0, ims_counter("failures"));
 }
 
 /* Lines in the log, since it was last asked, with @words. */
