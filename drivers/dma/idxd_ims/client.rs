@@ -4,6 +4,7 @@
 //! has interrupts of its own. See include/uapi/linux/idxd_ims.h.
 
 use crate::{
+    device::HANDLE_TRIES,
     gate::Pass,
     interrupt::Interrupt,
     queue::{
@@ -389,17 +390,17 @@ impl<'a> Session<'a> {
         };
 
         // The device may revoke a handle at any time, and it may not be heard of.
-        match submit() {
-            Err(ESTALE) => submit().map_err(|error| match error {
-                ESTALE => wq.device.report(fmt!(
-                    "work queue {}: does not know the handle just given for slot {}",
-                    wq.index,
-                    interrupt.interrupt().index(),
-                )),
-                error => error,
-            }),
-            done => done,
+        for _ in 0..HANDLE_TRIES {
+            match submit() {
+                Err(ESTALE) => (),
+                done => return done,
+            }
         }
+        Err(wq.device.report(fmt!(
+            "work queue {}: does not know the handle just given for slot {}",
+            wq.index,
+            interrupt.interrupt().index(),
+        )))
     }
 }
 

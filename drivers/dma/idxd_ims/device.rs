@@ -60,6 +60,9 @@ use core::num::Wrapping;
 
 pub(crate) type Registers<'a> = Window<'a, END>;
 
+/// Handles in a row that the device may revoke before one is used.
+pub(crate) const HANDLE_TRIES: u32 = 8;
+
 /// Failures at run time that the log reports.
 const MAX_REPORTS: u64 = 10;
 
@@ -98,7 +101,7 @@ pub(crate) struct Events {
     bar: Arc<DevresBar>,
     health: Atomic<u32>,
     /// How often interrupt handles became invalid. Held by who acknowledges causes, so that none
-    /// is acknowledged and not noted.
+    /// is acknowledged and not noted; but for a reset, after which all are invalid.
     #[pin]
     epoch: SpinLockIrq<Wrapping<u32>>,
     /// How often the device has said that it is enabled.
@@ -486,7 +489,7 @@ impl<'a> Device<'a> {
     /// Reports why a command failed.
     fn failed(&self, why: Why) -> Error {
         if matches!(why, Why::Broken) {
-            return ETIMEDOUT;
+            return why.into();
         }
         // That it halted may not have been heard of.
         if !matches!(why, Why::Failed(..)) || self.is_halted() {
@@ -735,21 +738,18 @@ impl<'a> Device<'a> {
 
     /// Returns the handle that descriptors name slot `index` by.
     pub(crate) fn request_handle(&self, index: u16) -> Result<Handle> {
-        /// How often a device may revoke what it has just given.
-        const TRIES: u32 = 4;
-
-        // The epoch comes first: a handle that is revoked meanwhile is of an old one.
-        let epoch = || *self.events.epoch.lock();
         if !self.has(Command::RequestIntHandle) {
             return Ok(Handle {
-                epoch: epoch(),
+                epoch: self.epoch(),
                 value: index,
             });
         }
         let turn = self.command.lock();
-        for _ in 0..TRIES {
+        self.hear_of_revocation();
+        for _ in 0..HANDLE_TRIES {
             let handle = Handle {
-                epoch: epoch(),
+                // First: a handle that is revoked meanwhile is of an old epoch.
+                epoch: self.epoch(),
                 value: self
                     .run(&turn, Command::RequestIntHandle, of_store(index))
                     .map_err(|why| self.failed(why))?,
@@ -770,9 +770,13 @@ impl<'a> Device<'a> {
         self.events.take(self.regs, revoked);
     }
 
+    fn epoch(&self) -> Wrapping<u32> {
+        *self.events.epoch.lock()
+    }
+
     /// Returns whether the device still knows `handle`.
     pub(crate) fn is_valid(&self, handle: Handle) -> bool {
-        handle.epoch == *self.events.epoch.lock()
+        handle.epoch == self.epoch()
     }
 
     /// Notes that the device does not know `handle` any more.
@@ -816,13 +820,17 @@ impl<'a> Device<'a> {
         if !self.is_valid(handle) {
             return Ok(());
         }
-        let released = self.run(&turn, Command::ReleaseIntHandle, of_store(handle.value));
-        self.hear_of_revocation();
-        match released {
-            // It was revoked just before.
-            Err(Why::Failed(..)) if !self.is_valid(handle) => Ok(()),
-            released => released.map(|_| ()).map_err(|why| self.failed(why)),
+        let Err(why) = self.run(&turn, Command::ReleaseIntHandle, of_store(handle.value)) else {
+            return Ok(());
+        };
+        if matches!(why, Why::Failed(..)) {
+            self.hear_of_revocation();
+            if !self.is_valid(handle) {
+                // It was revoked just before.
+                return Ok(());
+            }
         }
+        Err(self.failed(why))
     }
 }
 
@@ -911,7 +919,7 @@ impl Why {
 impl From<Why> for Error {
     fn from(why: Why) -> Self {
         match why {
-            Why::Busy | Why::Incomplete(_) => ETIMEDOUT,
+            Why::Busy | Why::Incomplete(_) | Why::Broken => ETIMEDOUT,
             _ => EIO,
         }
     }

@@ -119,6 +119,7 @@ enum ims_fault {
 	FAULT_DROP_MESSAGE = 14,	/* Argument: 1 for each, 2 for each second... */
 	FAULT_HANDLE_LIMIT = 15,	/* Argument: handles */
 	FAULT_COMMAND_SILENT = 16,
+	FAULT_HANDLES_REVOKED = 17,	/* Argument: 1 if it says so */
 };
 
 /* For SOURCE_CONTROL. */

@@ -29,6 +29,7 @@ pub enum Fault {
     DropMessage = 14,
     HandleLimit = 15,
     CmdSilent = 16,
+    HandlesRevoked = 17,
 }
 
 /// What the argument of a fault is.
@@ -48,7 +49,7 @@ use Arg::{Code, CommandError, None as NoArg, Number};
 /// Fault, name, argument, explanation.
 pub type Row<F> = (F, &'static str, Arg, &'static str);
 
-const TABLE: [Row<Fault>; 16] = [
+const TABLE: [Row<Fault>; 17] = [
     (
         Fault::NoIms,
         "no-ims",
@@ -144,6 +145,12 @@ const TABLE: [Row<Fault>; 16] = [
         "cmd-silent",
         NoArg,
         "a command ends without an interrupt",
+    ),
+    (
+        Fault::HandlesRevoked,
+        "handles-revoked",
+        Number(0),
+        "each interrupt handle is revoked once it is given; silently if N is 0",
     ),
 ];
 
@@ -335,7 +342,7 @@ mod tests {
     #[test]
     fn register_numbers_check_arguments() {
         assert_eq!(Fault::from_register(0, 0), None);
-        assert_eq!(Fault::from_register(17, 0), None);
+        assert_eq!(Fault::from_register(18, 0), None);
         assert_eq!(Fault::from_register(1, 9), Some((Fault::NoIms, 0)));
         assert_eq!(Fault::from_register(14, 0), None);
         assert_eq!(Fault::from_register(14, 2), Some((Fault::DropMessage, 2)));

@@ -183,7 +183,14 @@ impl Device {
             .arg(Fault::HandleLimit)
             .unwrap_or(u64::MAX);
         let entries = self.entries(table);
-        self.handles.request(table, index, entries, limit).map(Some)
+        let handle = self.handles.request(table, index, entries, limit)?;
+        if let Some(said) = self.config.faults.arg(Fault::HandlesRevoked) {
+            self.handles.revoke();
+            if said != 0 {
+                self.cause(intcause::INT_HANDLE_REVOKED);
+            }
+        }
+        Ok(Some(handle))
     }
 
     fn release_handle(&mut self, operand: u32) -> Progress {

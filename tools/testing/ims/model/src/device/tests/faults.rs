@@ -166,6 +166,16 @@ fn handle_limit() {
 }
 
 #[test]
+fn handles_revoked() {
+    for said in [0, 1] {
+        let bench = Bench::new(broken(Fault::HandlesRevoked, said));
+        assert_eq!(bench.command(13, 0x1_0000), 0xbfff << 8);
+        assert_eq!(bench.command(14, 0x1_bfff), 0x43, "not held");
+        assert_eq!(bench.get(0x98) >> 31, said as u32);
+    }
+}
+
+#[test]
 fn switched_at_run_time() {
     let bench = Bench::new(Config::default());
     bench.set_page(0xd8, Fault::NoIms as u32);
