@@ -4,7 +4,7 @@
 //! has interrupts of its own. See include/uapi/linux/idxd_ims.h.
 
 use crate::{
-    device::HANDLE_TRIES,
+    device::handle_tries,
     gate::Pass,
     interrupt::Interrupt,
     queue::{
@@ -390,7 +390,7 @@ impl<'a> Session<'a> {
         };
 
         // The device may revoke a handle at any time, and it may not be heard of.
-        for _ in 0..HANDLE_TRIES {
+        for _ in handle_tries() {
             match submit() {
                 Err(ESTALE) => (),
                 done => return done,

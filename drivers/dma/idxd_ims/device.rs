@@ -53,15 +53,23 @@ use kernel::{
         MutexGuard,
         SpinLockIrq, //
     },
-    time::Delta, //
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    },
 };
 
 use core::num::Wrapping;
 
 pub(crate) type Registers<'a> = Window<'a, END>;
 
-/// Handles in a row that the device may revoke before one is used.
-pub(crate) const HANDLE_TRIES: u32 = 8;
+/// Handles in a row that the device may revoke before one is used, unless it is slow.
+pub(crate) fn handle_tries() -> impl Iterator<Item = u32> {
+    let begin = Instant::<Monotonic>::now();
+
+    (0..8).take_while(move |&tries| tries == 0 || begin.elapsed() < Delta::from_millis(300))
+}
 
 /// Failures at run time that the log reports.
 const MAX_REPORTS: u64 = 10;
@@ -746,7 +754,7 @@ impl<'a> Device<'a> {
         }
         let turn = self.command.lock();
         self.hear_of_revocation();
-        for _ in 0..HANDLE_TRIES {
+        for _ in handle_tries() {
             let handle = Handle {
                 // First: a handle that is revoked meanwhile is of an old epoch.
                 epoch: self.epoch(),
