@@ -382,6 +382,7 @@ impl<'a> Session<'a> {
             // Another descriptor may take long, and the handle become invalid meanwhile.
             let mut queue = wq.queue.lock();
             let handle = interrupt.handle(wq)?;
+            let _use = wq.device.use_handle(handle)?;
             let done = queue.run(wq.device, operation, handle.value);
             if done == Err(ESTALE) {
                 wq.device.expire(handle);

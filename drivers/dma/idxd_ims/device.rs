@@ -64,11 +64,12 @@ use core::num::Wrapping;
 
 pub(crate) type Registers<'a> = Window<'a, END>;
 
-/// Handles in a row that the device may revoke before one is used, unless it is slow.
+/// Attempts at a handle that the device has not revoked by the time that it is used: 32, but none
+/// begins 300 ms after the first, as those of a slow device would take too long.
 pub(crate) fn handle_tries() -> impl Iterator<Item = u32> {
     let begin = Instant::<Monotonic>::now();
 
-    (0..8).take_while(move |&tries| tries == 0 || begin.elapsed() < Delta::from_millis(300))
+    (0..32).take_while(move |&tries| tries == 0 || begin.elapsed() < Delta::from_millis(300))
 }
 
 /// Failures at run time that the log reports.
@@ -217,6 +218,9 @@ pub(crate) struct Device<'a> {
     recovery: Mutex<()>,
     #[pin]
     gate: Gate,
+    /// Closed while a handle is given out: no descriptor with another one is on its way.
+    #[pin]
+    handles: Gate,
     /// [`Self::resume_early`] is due.
     asleep: Atomic<bool>,
     /// The last reset or sleep has ended well.
@@ -451,6 +455,7 @@ impl<'a> Device<'a> {
             command <- new_mutex!(()),
             recovery <- new_mutex!(()),
             gate <- Gate::new(),
+            handles <- Gate::new(),
             asleep: Atomic::new(false),
             resumed: Atomic::new(true),
             failures: Atomic::new(0),
@@ -753,13 +758,21 @@ impl<'a> Device<'a> {
             });
         }
         let turn = self.command.lock();
+        self.handles.close();
+        let handle = self.try_handles(&turn, index);
+        self.handles.open();
+        handle
+    }
+
+    /// As [`Self::request_handle`], when no descriptor is on its way.
+    fn try_handles(&self, turn: &MutexGuard<'_, ()>, index: u16) -> Result<Handle> {
         self.hear_of_revocation();
         for _ in handle_tries() {
             let handle = Handle {
                 // First: a handle that is revoked meanwhile is of an old epoch.
                 epoch: self.epoch(),
                 value: self
-                    .run(&turn, Command::RequestIntHandle, of_store(index))
+                    .run(turn, Command::RequestIntHandle, of_store(index))
                     .map_err(|why| self.failed(why))?,
             };
             // It may be what another had until it was revoked.
@@ -780,6 +793,15 @@ impl<'a> Device<'a> {
 
     fn epoch(&self) -> Wrapping<u32> {
         *self.events.epoch.lock()
+    }
+
+    /// Keeps `handle` from becoming that of another slot while a descriptor has it.
+    ///
+    /// Errors: [`ESTALE`] if it may be that already.
+    pub(crate) fn use_handle(&self, handle: Handle) -> Result<Pass<'_>> {
+        let pass = self.handles.enter();
+
+        self.is_valid(handle).then_some(pass).ok_or(ESTALE)
     }
 
     /// Returns whether the device still knows `handle`.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Keeps a device from being used while it is reset or asleep.
+//! Keeps a device from being used while it is reset or asleep, or handles while they are given out.
 
 use kernel::{
     new_condvar,
@@ -17,7 +17,7 @@ struct State {
     closed: bool,
 }
 
-/// Lets any number of tasks use the device, or one reset it.
+/// Lets any number of tasks in, or one close it at a time.
 #[pin_data]
 pub(crate) struct Gate {
     #[pin]
@@ -26,7 +26,7 @@ pub(crate) struct Gate {
     changed: CondVar,
 }
 
-/// The device is not reset while this exists.
+/// The gate does not close while this exists.
 pub(crate) struct Pass<'a>(&'a Gate);
 
 impl Gate {

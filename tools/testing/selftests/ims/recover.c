@@ -262,7 +262,10 @@ static int change(struct changes *changes, int wq)
 	while (!error && !__atomic_load_n(&changes->end, __ATOMIC_RELAXED)) {
 		struct ims_irq irq;
 
-		error = ims_alloc(file, new_eventfd(), &irq) ?: ims_noop(&irq) ?: ims_free(&irq);
+		error = ims_alloc(file, new_eventfd(), &irq) ?: ims_noop(&irq);
+		if (!error && (!wait_for(ims_count(&irq)) || ims_count(&irq) != 1))
+			error = -ERANGE;
+		error = error ?: ims_free(&irq);
 		if (!error)
 			close(irq.eventfd);
 		__atomic_fetch_add(&changes->made[wq], !error, __ATOMIC_RELAXED);
@@ -275,7 +278,10 @@ static int made(struct changes *changes, int wq)
 	return __atomic_load_n(&changes->made[wq], __ATOMIC_RELAXED);
 }
 
-/* Whatever call a revocation meets, it succeeds, and the device has no handle for nothing. */
+/*
+ * Whatever call a revocation meets, it succeeds, and nobody gets the interrupts of who had the
+ * handle before. The device has no handle for nothing.
+ */
 TEST_F_TIMEOUT(interrupt, handles_revoked_while_they_change, 60)
 {
 	const int64_t failures = ims_counter("failures");

@@ -66,7 +66,7 @@ arrives()
 # The device sends the messages of an interrupt, and goes on with that.
 stream()
 {
-	slot=$(awk '$6 == "unmasked" { print $1 }' "$dir/slots")
+	slot=$(awk '$6 == "unmasked" { print $1; exit }' "$dir/slots")
 	"$here/traffic" "$slot" && wait_for arrives
 }
 
