@@ -36,9 +36,8 @@ __rust_helper int rust_helper_ims_enqueue512(void __iomem *dst, const u64 *src)
 	return enqcmds(dst, src);
 }
 
-__rust_helper bool rust_helper_ims_msi_allowed(struct device *dev)
+__rust_helper bool rust_helper_ims_msi_allowed(struct pci_dev *pdev)
 {
-	struct pci_dev *pdev = to_pci_dev(dev);
 	struct pci_bus *bus;
 
 	if (!pci_msi_enabled() || pdev->no_msi)
@@ -47,17 +46,6 @@ __rust_helper bool rust_helper_ims_msi_allowed(struct device *dev)
 		if (bus->bus_flags & PCI_BUS_FLAGS_NO_MSI)
 			return false;
 	return true;
-}
-
-__rust_helper u16 rust_helper_ims_find_dvsec(struct device *dev, u16 vendor,
-					     u16 id)
-{
-	return pci_find_dvsec_capability(to_pci_dev(dev), vendor, id);
-}
-
-__rust_helper u8 rust_helper_ims_msix_cap(struct device *dev)
-{
-	return to_pci_dev(dev)->msix_cap;
 }
 
 __rust_helper unsigned long rust_helper_ims_lock_irq(struct irq_desc *desc)

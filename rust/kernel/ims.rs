@@ -33,8 +33,7 @@
 //!         Chip,
 //!         MmioArray,
 //!         State,
-//!         View,
-//!         Window, //
+//!         View, //
 //!     },
 //!     io::{
 //!         io_read,
@@ -48,6 +47,7 @@
 //!         self,
 //!         Message, //
 //!     },
+//!     pci::Window,
 //!     prelude::*,
 //!     str::CString,
 //!     sync::Arc, //
@@ -105,11 +105,8 @@
 //! ```
 
 use crate::{
-    bindings,
-    device::Bound,
     fmt,
     held::Holder,
-    io::Io,
     msi::{
         self,
         Affinity,
@@ -117,7 +114,6 @@ use crate::{
         Message, //
     },
     num::Bounded,
-    pci,
     prelude::*,
     sync::atomic::{
         Atomic,
@@ -139,11 +135,7 @@ pub use self::{
         Commands,
         MemoryQueue, //
     },
-    mmio::{
-        can_enqueue,
-        MmioArray,
-        Window, //
-    },
+    mmio::MmioArray,
     slots::{
         Allocator,
         Limits,
@@ -408,7 +400,7 @@ impl<'a, C: Chip> Domain<'a, C> {
     /// - [`EBUSY`] if the device has such a domain already.
     /// - [`ENOMEM`] if there is not enough memory.
     pub fn new(holder: &Holder<'_, 'a>, store: C::Store<'a>) -> Result<Self> {
-        if !msi_allowed(holder.device()) {
+        if !holder.device().is_msi_allowed() {
             return Err(EOPNOTSUPP);
         }
 
@@ -498,14 +490,16 @@ impl<'a, C: Chip> Domain<'a, C> {
         Ok(false)
     }
 
-    /// Counts slot `index`, which is pending and free: its next owner would get that.
-    fn retire(self, index: u16) {
+    /// Has nobody get `slot` any more, which is pending: its next owner would get that.
+    fn retire(self, slot: Reservation<'_>) {
         if self.inner().stale.fetch_add(1, Relaxed) == 0 {
             dev_warn!(
                 self.0.device(),
-                "slot {index} is pending but free: out of use; later ones are only counted\n"
+                "slot {} is pending but free: out of use; later ones are only counted\n",
+                slot.index()
             );
         }
+        slot.retire();
     }
 
     #[inline]
@@ -700,8 +694,7 @@ impl<'a, C: Chip> Owner<'a, C> {
             if self.domain.is_clean(slot.index(), cookie)? {
                 return Interrupt::new(self.domain, slot, cookie, affinity.map(|masks| (masks, 0)));
             }
-            self.domain.retire(slot.index());
-            slot.retire();
+            self.domain.retire(slot);
         }
     }
 
@@ -725,8 +718,7 @@ impl<'a, C: Chip> Owner<'a, C> {
         let mut interrupts = KVVec::with_capacity(slots.len(), GFP_KERNEL)?;
         for (index, slot) in slots.into_iter().enumerate() {
             if !self.domain.is_clean(slot.index(), cookie)? {
-                self.domain.retire(slot.index());
-                slot.retire();
+                self.domain.retire(slot);
                 return Err(EIO);
             }
             let affinity = affinity.map(|masks| (masks, index));
@@ -811,61 +803,6 @@ unsafe fn erase<C: Chip>(store: C::Store<'_>) -> C::Store<'static> {
 
     // SAFETY: The types differ in a lifetime only, and `store` is not used again.
     unsafe { core::mem::transmute_copy(&*store) }
-}
-
-/// Returns the offset of the designated vendor-specific extended capability (DVSEC) `id` of
-/// `vendor` in the configuration space of `pdev`.
-#[inline(never)]
-pub fn find_dvsec(pdev: &pci::Device<Bound>, vendor: u16, id: u16) -> Option<u16> {
-    let dev = pdev.as_ref().as_raw();
-
-    // SAFETY: It is a valid PCI device.
-    match unsafe { bindings::ims_find_dvsec(dev, vendor, id) } {
-        0 => None,
-        offset => Some(offset),
-    }
-}
-
-/// Returns where `pdev` has its MSI-X table, and where the pending bits of that: number of the BAR
-/// and bytes of it, none if there is no MSI-X.
-///
-/// # Errors
-///
-/// Those of reading the configuration space.
-pub fn msix_tables(pdev: &pci::Device<Bound>) -> Result<[(u32, Range<usize>); 2]> {
-    let config = pdev.config_space();
-    let capability = match msix_capability(pdev) {
-        0 => return Ok([(0, 0..0), (0, 0..0)]),
-        offset => usize::from(offset),
-    };
-    // What follows is of include/uapi/linux/pci_regs.h.
-    let flags = config.try_read16(capability + bindings::PCI_MSIX_FLAGS as usize)?;
-    let vectors = usize::from(flags & bindings::PCI_MSIX_FLAGS_QSIZE as u16) + 1;
-    let place = |register: u32, bytes| -> Result<_> {
-        let at = config.try_read32(capability + register as usize)?;
-        // CAST: From 32 to 64 bits.
-        let start = (at & bindings::PCI_MSIX_TABLE_OFFSET) as usize;
-        Ok((at & bindings::PCI_MSIX_TABLE_BIR, start..start + bytes))
-    };
-    Ok([
-        place(
-            bindings::PCI_MSIX_TABLE,
-            vectors * bindings::PCI_MSIX_ENTRY_SIZE as usize,
-        )?,
-        place(bindings::PCI_MSIX_PBA, vectors.div_ceil(64) * 8)?,
-    ])
-}
-
-#[inline(never)]
-fn msix_capability(pdev: &pci::Device<Bound>) -> u8 {
-    // SAFETY: It is a valid PCI device.
-    unsafe { bindings::ims_msix_cap(pdev.as_ref().as_raw()) }
-}
-
-#[inline(never)]
-fn msi_allowed(pdev: &pci::Device<Bound>) -> bool {
-    // SAFETY: It is a valid PCI device.
-    unsafe { bindings::ims_msi_allowed(pdev.as_ref().as_raw()) }
 }
 
 /// An interrupt in a message store. Dropping it frees it, and sleeps.
@@ -954,9 +891,12 @@ unsafe impl<'a, C: Chip> msi::Source<'a> for Interrupt<'a, C> {
 #[macros::kunit_tests(rust_kernel_ims)]
 mod tests {
     use super::*;
-    use crate::io::{
-        io_read,
-        io_write, //
+    use crate::{
+        bindings,
+        io::{
+            io_read,
+            io_write, //
+        }, //
     };
 
     #[repr(C)]

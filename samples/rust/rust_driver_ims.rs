@@ -23,8 +23,7 @@ use kernel::{
         Commands,
         Interrupt,
         MemoryQueue,
-        View,
-        Window, //
+        View, //
     },
     io::{
         io_read,
@@ -44,7 +43,10 @@ use kernel::{
         Message, //
     },
     new_mutex,
-    pci,
+    pci::{
+        self,
+        Window, //
+    },
     prelude::*,
     str::CString,
     sync::{

@@ -18,8 +18,7 @@ use kernel::{
     held::Holder,
     ims::{
         self,
-        MmioArray,
-        Window, //
+        MmioArray, //
     },
     io::{
         poll::read_poll_timeout,
@@ -38,7 +37,9 @@ use kernel::{
     num::Bounded,
     pci::{
         self,
-        DevresBar, //
+        can_enqueue,
+        DevresBar,
+        Window, //
     },
     prelude::*,
     str::CString,
@@ -321,7 +322,7 @@ fn check_places(
 ) -> Result {
     // Offsets have 32 bits at most, so that no sum overflows.
     let at = |start, count: u32, size| (REGISTERS_BAR, start..start + count as usize * size);
-    let [msix, pending] = ims::msix_tables(dev)?;
+    let [msix, pending] = dev.msix_tables()?;
     // CAST: There are at most 2048 vectors.
     let vectors = (msix.1.len() / bindings::PCI_MSIX_ENTRY_SIZE as usize) as u32;
     let portals = 0..caps.wqs as usize * PORTALS_PER_WQ * PORTAL_SIZE;
@@ -375,7 +376,7 @@ fn dvsec_without_ims(dev: &pci::Device<Bound>) -> bool {
     const CAPABILITIES: usize = 0x14;
     const IMS: u32 = 1;
 
-    let Some(offset) = ims::find_dvsec(dev, VENDOR_INTEL, ID_SIOV) else {
+    let Some(offset) = dev.find_dvsec(VENDOR_INTEL, ID_SIOV) else {
         return false;
     };
     dev.config_space_extended()
@@ -642,7 +643,7 @@ impl<'a> Device<'a> {
     /// Configures `wqs` work queues in one group with all engines, and enables the device.
     pub(crate) fn configure(&self, wqs: u32, parameters: &Parameters) -> Result {
         let caps = &self.caps;
-        if parameters.shared && !(caps.shared_mode && ims::can_enqueue()) {
+        if parameters.shared && !(caps.shared_mode && can_enqueue()) {
             dev_err!(
                 self.dev,
                 "no shared work queues: the device or the CPU cannot\n"

@@ -6,10 +6,7 @@
 //! has a copy of it, and a command makes it read the context again. As the command sleeps, a change
 //! is first only written to memory; at the end of a batch of changes the device is told.
 
-use super::{
-    Store,
-    Window, //
-};
+use super::Store;
 use crate::{
     bitmap::BitmapVec,
     dma::{
@@ -23,6 +20,7 @@ use crate::{
         Io, //
     },
     new_mutex,
+    pci::Window,
     prelude::*,
     sync::{
         atomic::{

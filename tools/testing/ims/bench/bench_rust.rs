@@ -17,8 +17,7 @@ use kernel::{
     ims::{
         self,
         Allocator,
-        MmioArray,
-        Window, //
+        MmioArray, //
     },
     io::{
         register,
@@ -31,7 +30,10 @@ use kernel::{
     },
     msi,
     new_mutex,
-    pci,
+    pci::{
+        self,
+        Window, //
+    },
     prelude::*,
     str::CString,
     sync::{

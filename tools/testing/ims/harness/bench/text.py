@@ -21,7 +21,7 @@ STORES = {
     "in memory": variant.PLAIN.out / "modules/rust_driver_ims.ko",
 }
 # Of the kernel crate: what is not generic, without its tests.
-LIBRARY = re.compile(r"kernel(3msi|3ims|4held)(?!.*(5tests|doctest))")
+LIBRARY = re.compile(r"kernel(3msi|3ims|4held|3pci(6window|10capability))(?!.*(5tests|doctest))")
 
 
 def output(*command):

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a device says of itself in its configuration space.
+
+use super::Device;
+use crate::{
+    bindings,
+    device::Bound,
+    io::Io,
+    prelude::*, //
+};
+use core::ops::Range;
+
+impl Device<Bound> {
+    /// Returns the offset of the designated vendor-specific extended capability (DVSEC) `id` of
+    /// `vendor` in the configuration space.
+    pub fn find_dvsec(&self, vendor: u16, id: u16) -> Option<u16> {
+        // SAFETY: It is a valid PCI device.
+        match unsafe { bindings::pci_find_dvsec_capability(self.as_raw(), vendor, id) } {
+            0 => None,
+            offset => Some(offset),
+        }
+    }
+
+    /// Returns where the MSI-X table is, and where its pending bits: number of the BAR and bytes of
+    /// it, none if there is no MSI-X.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the configuration space.
+    pub fn msix_tables(&self) -> Result<[(u32, Range<usize>); 2]> {
+        // SAFETY: It is a valid PCI device, whose capability is found once, before it is bound.
+        let capability = match unsafe { (*self.as_raw()).msix_cap } {
+            0 => return Ok([(0, 0..0), (0, 0..0)]),
+            offset => usize::from(offset),
+        };
+        let config = self.config_space();
+        // What follows is of include/uapi/linux/pci_regs.h.
+        let flags = config.try_read16(capability + bindings::PCI_MSIX_FLAGS as usize)?;
+        let vectors = usize::from(flags & bindings::PCI_MSIX_FLAGS_QSIZE as u16) + 1;
+        let place = |register: u32, bytes| -> Result<_> {
+            let at = config.try_read32(capability + register as usize)?;
+            // CAST: From 32 to 64 bits.
+            let start = (at & bindings::PCI_MSIX_TABLE_OFFSET) as usize;
+            Ok((at & bindings::PCI_MSIX_TABLE_BIR, start..start + bytes))
+        };
+        Ok([
+            place(
+                bindings::PCI_MSIX_TABLE,
+                vectors * bindings::PCI_MSIX_ENTRY_SIZE as usize,
+            )?,
+            place(bindings::PCI_MSIX_PBA, vectors.div_ceil(64) * 8)?,
+        ])
+    }
+
+    /// Returns whether the device may use MSI.
+    #[cfg(all(CONFIG_PCI_MSI, CONFIG_X86))]
+    pub fn is_msi_allowed(&self) -> bool {
+        // SAFETY: It is a valid PCI device.
+        unsafe { bindings::ims_msi_allowed(self.as_raw()) }
+    }
+}
