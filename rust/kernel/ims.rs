@@ -122,8 +122,7 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
-    mem::ManuallyDrop,
-    ops::Range, //
+    mem::ManuallyDrop, //
 };
 
 mod memory;
@@ -354,19 +353,19 @@ impl<C: Chip> msi::Chip for Inner<C> {
 }
 
 impl<C: Chip> Inner<C> {
+    /// Has `change` change slots, and tells the device of them at its end. May sleep.
+    fn batch<R>(&self, change: impl FnOnce(&C::Store<'static>) -> R) -> R {
+        self.store.lock();
+        let result = change(&self.store);
+        // SAFETY: Locked above.
+        unsafe { self.store.sync_unlock() };
+        result
+    }
+
     #[inline(always)]
     fn change(&self, index: impl Into<usize>, change: impl FnOnce(View<'_, C>)) {
         let index = index.into();
         if let Some(slot) = self.store.awake_slot(index) {
-            change(slot);
-            self.store.changed(index);
-        }
-    }
-
-    /// As [`Self::change`], while the store is suspended.
-    fn change_asleep(&self, index: impl Into<usize>, change: impl FnOnce(View<'_, C>)) {
-        let index = index.into();
-        if let Some(slot) = self.store.slot(index) {
             change(slot);
             self.store.changed(index);
         }
@@ -396,6 +395,7 @@ impl<'a, C: Chip> Domain<'a, C> {
     /// # Errors
     ///
     /// - [`EOPNOTSUPP`] if the interrupts of the device are not remapped, or it must not use MSI.
+    /// - [`EINVAL`] if the store has no slots, or more than 65536.
     /// - [`EIO`] if a slot does not respond or does not stay masked.
     /// - [`EBUSY`] if the device has such a domain already.
     /// - [`ENOMEM`] if there is not enough memory.
@@ -418,46 +418,33 @@ impl<'a, C: Chip> Domain<'a, C> {
 
         // SAFETY: The store is all that the chip borrows, see above.
         let domain = Self(unsafe { msi::Domain::new(holder, slots, inner)? });
-        domain.clean()?;
+        domain.inner().batch(Self::clean)?;
         Ok(domain)
     }
 
-    /// Makes all slots masked and clean. None is in use.
-    fn clean(self) -> Result {
-        let inner = self.inner();
+    /// Makes all slots masked and clean, whatever the core has them to be. None is accessed
+    /// meanwhile.
+    fn clean(store: &C::Store<'static>) -> Result {
+        // CAST: From 32 to 64 bits.
+        let slots = 0..store.slots() as usize;
 
-        inner.store.lock();
-        let cleaned = self.clean_asleep();
-        // SAFETY: Locked above.
-        unsafe { inner.store.sync_unlock() };
-        cleaned
-    }
-
-    /// Makes all slots masked and clean, whatever the core has them to be.
-    fn clean_asleep(self) -> Result {
-        let inner = self.inner();
-
-        for index in self.slots() {
-            inner.change_asleep(index, |slot| {
+        for index in slots.clone() {
+            if let Some(slot) = store.slot(index) {
                 C::mask(slot, C::control(None));
                 C::write_message(slot, Message::default());
-            });
+                store.changed(index);
+            }
         }
-        inner.store.tell();
-        inner.store.check()?;
+        store.tell();
+        store.check()?;
 
-        for index in self.slots() {
-            let state = inner.store.slot(index).and_then(C::state);
+        for index in slots {
+            let state = store.slot(index).and_then(C::state);
             if !state.is_some_and(|state| state.masked) {
                 return Err(EIO);
             }
         }
         Ok(())
-    }
-
-    fn slots(self) -> Range<usize> {
-        // CAST: From 32 to 64 bits.
-        0..self.size() as usize
     }
 
     /// Returns whether whoever gets slot `index`, which has no interrupt, gets nothing else: what
@@ -529,22 +516,23 @@ impl<'a, C: Chip> Domain<'a, C> {
         let mut irqs = self.0.lock_all();
 
         inner.suspended.store(true, Relaxed);
-        inner.store.lock();
-        inner.store.suspend();
-        for irq in irqs.iter() {
-            inner.change_asleep(irq.hwirq, |slot| {
-                C::mask(slot, Cookie(irq.cookie).control())
-            });
-        }
-        inner.store.tell();
-        for irq in irqs.iter() {
-            let state = inner.store.slot(irq.hwirq.into()).and_then(C::state);
-            if state.is_some_and(|state| state.pending) {
-                irq.set_cookie(irq.cookie | Cookie::PENDING);
+        inner.batch(|store| {
+            store.suspend();
+            for irq in irqs.iter() {
+                let index = irq.hwirq.into();
+                if let Some(slot) = store.slot(index) {
+                    C::mask(slot, Cookie(irq.cookie).control());
+                    store.changed(index);
+                }
             }
-        }
-        // SAFETY: Locked above.
-        unsafe { inner.store.sync_unlock() };
+            store.tell();
+            for irq in irqs.iter() {
+                let state = store.slot(irq.hwirq.into()).and_then(C::state);
+                if state.is_some_and(|state| state.pending) {
+                    irq.set_cookie(irq.cookie | Cookie::PENDING);
+                }
+            }
+        });
     }
 
     /// Uses the device again after [`Self::suspend`]: all slots become what the core has them to
@@ -558,16 +546,15 @@ impl<'a, C: Chip> Domain<'a, C> {
     pub fn resume(self) -> Result {
         let inner = self.inner();
         let mut irqs = self.0.lock_all();
-        inner.store.lock();
-        if !inner.suspended.load(Relaxed) {
-            // What the core has unmasked since without the lock, the device is told now.
-            // SAFETY: Locked above.
-            unsafe { inner.store.sync_unlock() };
-            return inner.store.check();
-        }
-        let enabled = inner.store.enable().and_then(|()| self.clean_asleep());
-        if enabled.is_ok() {
-            inner.store.resume();
+
+        // Also tells the device of what the core has unmasked since without the lock.
+        inner.batch(|store| -> Result {
+            if !inner.suspended.load(Relaxed) {
+                return Ok(());
+            }
+            store.enable()?;
+            Self::clean(store)?;
+            store.resume();
             inner.undrained.store(0, Relaxed);
             inner.suspended.store(false, Relaxed);
             for irq in irqs.iter() {
@@ -589,11 +576,8 @@ impl<'a, C: Chip> Domain<'a, C> {
                     msi::Chip::unmask(inner, locked.data());
                 }
             }
-        }
-        // SAFETY: Locked above.
-        unsafe { inner.store.sync_unlock() };
-        enabled?;
-
+            Ok(())
+        })?;
         inner.store.check()
     }
 
@@ -722,10 +706,8 @@ impl<'a, C: Chip> Owner<'a, C> {
                 return Err(EIO);
             }
             let affinity = affinity.map(|masks| (masks, index));
-            interrupts.push(
-                Interrupt::new(self.domain, slot, cookie, affinity)?,
-                GFP_KERNEL,
-            )?;
+            let interrupt = Interrupt::new(self.domain, slot, cookie, affinity)?;
+            interrupts.push(interrupt, GFP_KERNEL)?;
         }
         Ok(interrupts)
     }
@@ -848,12 +830,10 @@ impl<'a, C: Chip> Interrupt<'a, C> {
     /// Reads the state of the slot from the device, if it responds.
     #[inline]
     pub fn state(&self) -> Option<State> {
-        let state = self.inner().state(self.index())?;
+        let mut state = self.inner().state(self.index())?;
 
-        Some(State {
-            pending: state.pending || Cookie(self.irq.cookie()).is_pending(),
-            ..state
-        })
+        state.pending |= Cookie(self.irq.cookie()).is_pending();
+        Some(state)
     }
 }
 

@@ -48,8 +48,9 @@ pub trait Commands<const SIZE: usize>: 'static {
     /// Any. [`Self::disable`] is called then as well.
     fn enable(regs: Window<'_, SIZE>, table: u64) -> Result;
 
-    /// Has the device read the contexts of slots `first` to `last`, and returns when it goes by
-    /// what they say: a slot that is masked there sends nothing any more.
+    /// Has the device read the contexts of slots `first` to `last`, not all of which need have
+    /// changed, and returns when it goes by what they say: a slot that is masked there sends
+    /// nothing any more.
     ///
     /// # Errors
     ///
@@ -122,25 +123,6 @@ impl<S, C: Commands<SIZE>, const SIZE: usize> Drop for MemoryQueue<'_, S, C, SIZ
     }
 }
 
-impl<S, C: Commands<SIZE>, const SIZE: usize> MemoryQueue<'_, S, C, SIZE> {
-    /// Returns the first range of slots from `start` on that have changed, and takes it.
-    fn take_changed(&self, start: usize) -> Option<(usize, usize)> {
-        if start >= self.changed.len() {
-            return None;
-        }
-        let first = self.changed.next_bit(start)?;
-        let end = self
-            .changed
-            .next_zero_bit(first)
-            .unwrap_or(self.changed.len());
-
-        for slot in first..end {
-            self.changed.clear_bit_atomic(slot);
-        }
-        Some((first, end))
-    }
-}
-
 // SAFETY: The store owns the memory, and the registers are held by the device.
 unsafe impl<S, C, const SIZE: usize> Store for MemoryQueue<'_, S, C, SIZE>
 where
@@ -178,19 +160,19 @@ where
     }
 
     fn tell(&self) {
-        let mut start = 0;
+        let (Some(first), Some(last)) = (self.changed.next_bit(0), self.changed.last_bit()) else {
+            return;
+        };
 
         // Whoever changes a slot from here on without the lock, which only an emergency does, has
         // it told with the next batch.
-        while let Some((first, end)) = self.take_changed(start) {
-            start = end;
-            if self.check().is_err() {
-                continue;
-            }
-            // CAST: There are at most 65536 slots.
-            if let Err(error) = C::update(self.regs, first as u16, (end - 1) as u16) {
-                self.failed.store(error.to_errno(), Relaxed);
-            }
+        for slot in first..=last {
+            self.changed.clear_bit_atomic(slot);
+        }
+        // CAST: There are at most 65536 slots.
+        let update = |()| C::update(self.regs, first as u16, last as u16);
+        if let Err(error) = self.check().and_then(update) {
+            self.failed.store(error.to_errno(), Relaxed);
         }
     }
 

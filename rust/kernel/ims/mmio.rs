@@ -40,18 +40,13 @@ impl<'a, S> MmioArray<'a, S> {
     ///
     /// # Errors
     ///
-    /// [`ERANGE`] if they do not fit, [`EINVAL`] if `offset` is not aligned for `S` or `slots` is
-    /// zero or more than 65536.
+    /// [`ERANGE`] if they do not fit, [`EINVAL`] if `offset` is not aligned for `S`.
     pub fn new<const SIZE: usize>(
         window: Window<'a, SIZE>,
         offset: usize,
         slots: u32,
     ) -> Result<Self> {
         const { assert!(size_of::<S>() > 0) };
-
-        if slots == 0 || slots > 1 << 16 {
-            return Err(EINVAL);
-        }
 
         let view = window.as_view();
         let base = MmioBackend::as_ptr(view).addr();
@@ -85,26 +80,20 @@ unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
 
     #[inline]
     fn slots(&self) -> u32 {
-        // CAST: `new()` allows at most 65536.
+        // CAST: `new()` has it from 32 bits.
         self.slots as u32
     }
 
     #[inline(always)]
     fn slot(&self, index: usize) -> Option<Mmio<'_, S>> {
-        if index >= self.slots {
-            return None;
-        }
-        // SAFETY: Just checked.
-        Some(unsafe { self.slot_unchecked(index) })
+        // SAFETY: There are as many slots.
+        unsafe { self.slot_below(self.slots, index) }
     }
 
     #[inline(always)]
     fn awake_slot(&self, index: usize) -> Option<Mmio<'_, S>> {
-        if index >= self.awake.load(Relaxed) {
-            return None;
-        }
-        // SAFETY: Just checked, and `awake` is no more than `slots`.
-        Some(unsafe { self.slot_unchecked(index) })
+        // SAFETY: `awake` is no more than `slots`, per the type invariant.
+        unsafe { self.slot_below(self.awake.load(Relaxed), index) }
     }
 
     fn suspend(&self) {
@@ -122,15 +111,18 @@ unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
 impl<S> MmioArray<'_, S> {
     /// # Safety
     ///
-    /// `index` must be less than `slots`.
+    /// `end` must be no more than `slots`.
     #[inline(always)]
-    unsafe fn slot_unchecked(&self, index: usize) -> Mmio<'_, S> {
+    unsafe fn slot_below(&self, end: usize, index: usize) -> Option<Mmio<'_, S>> {
+        if index >= end {
+            return None;
+        }
         // The mapping has all of the slot, so that neither wraps.
         let offset = index.wrapping_mul(size_of::<S>());
         let slot = MmioRaw::new(self.base.wrapping_add(offset));
 
         // SAFETY: The slot is mapped per the type invariant.
-        unsafe { Mmio::from_raw(slot) }
+        Some(unsafe { Mmio::from_raw(slot) })
     }
 }
 

@@ -147,17 +147,6 @@ impl State {
         Ok(first as u16)
     }
 
-    fn reserve_one(&mut self, owner: u16) -> Result<u16> {
-        self.reserve(owner, 1, Self::take)
-    }
-
-    fn reserve_block(&mut self, owner: u16, count: u32) -> Result<u16> {
-        match count {
-            1 => self.reserve_one(owner),
-            _ => self.reserve(owner, count, |state| state.take_block(count as usize)),
-        }
-    }
-
     /// Takes the lowest slot that does not rest, or else the one that rests longest.
     #[inline]
     fn take(&mut self) -> Option<usize> {
@@ -172,6 +161,9 @@ impl State {
     }
 
     fn take_block(&mut self, count: usize) -> Option<usize> {
+        if count == 1 {
+            return self.take();
+        }
         let first = self.find(count).or_else(|| {
             while self.wake().is_some() {}
             self.find(count)
@@ -336,14 +328,10 @@ impl Allocator {
     /// - [`EDQUOT`] if the owner would have more slots than its ceiling.
     /// - [`ENOSPC`] if no slot is free, or those that are free are guaranteed to other owners.
     pub fn reserve(&self, owner: u16) -> Result<Reservation<'_>> {
-        let index = self.state.lock().reserve_one(owner)?;
+        let index = self.state.lock().reserve(owner, 1, State::take)?;
 
-        // INVARIANT: It was free.
-        Ok(Reservation {
-            slots: self,
-            index,
-            owner,
-        })
+        // SAFETY: It was free.
+        Ok(unsafe { Reservation::adopt(self, index, owner) })
     }
 
     /// Reserves `count` consecutive slots for `owner`, or none, and returns them in ascending
@@ -365,15 +353,12 @@ impl Allocator {
             return Err(EDQUOT);
         }
         let mut block = KVec::with_capacity(count as usize, GFP_KERNEL)?;
-        let first = self.state.lock().reserve_block(owner, count)?;
+        let take = |state: &mut State| state.take_block(count as usize);
+        let first = self.state.lock().reserve(owner, count, take)?;
 
         for index in (first..=u16::MAX).take(count as usize) {
-            // INVARIANT: They were free.
-            block.push_within_capacity(Reservation {
-                slots: self,
-                index,
-                owner,
-            })?;
+            // SAFETY: They were free.
+            block.push_within_capacity(unsafe { Reservation::adopt(self, index, owner) })?;
         }
         Ok(block)
     }
@@ -407,7 +392,8 @@ pub struct Reservation<'a> {
 impl<'a> Reservation<'a> {
     /// # Safety
     ///
-    /// The result must take the place of one with these values that was forgotten.
+    /// Slot `index` of `slots` must be reserved for `owner`, and be nobody else's: reserved now, or
+    /// that of a reservation that was forgotten.
     pub(super) unsafe fn adopt(slots: &'a Allocator, index: u16, owner: u16) -> Self {
         // INVARIANT: Per the safety requirements.
         Self {
