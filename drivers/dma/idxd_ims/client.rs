@@ -381,8 +381,7 @@ impl<'a> Session<'a> {
         let mut submit = || {
             // Another descriptor may take long, and the handle become invalid meanwhile.
             let mut queue = wq.queue.lock();
-            let handle = interrupt.handle(wq)?;
-            let _use = wq.device.use_handle(handle)?;
+            let (handle, _pass) = interrupt.handle(wq)?;
             let done = queue.run(wq.device, operation, handle.value);
             if done == Err(ESTALE) {
                 wq.device.expire(handle);

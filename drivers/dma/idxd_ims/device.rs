@@ -66,11 +66,13 @@ use core::num::Wrapping;
 pub(crate) type Registers<'a> = Window<'a, END>;
 
 /// Attempts at a handle that the device has not revoked by the time that it is used: 32, but none
-/// begins 300 ms after the first, as those of a slow device would take too long.
+/// begins 300 ms after the first has failed, as those of a slow device would take too long.
 pub(crate) fn handle_tries() -> impl Iterator<Item = u32> {
-    let begin = Instant::<Monotonic>::now();
+    let mut failed: Option<Instant<Monotonic>> = None;
 
-    (0..32).take_while(move |&tries| tries == 0 || begin.elapsed() < Delta::from_millis(300))
+    (0..32).take_while(move |&tries| {
+        tries == 0 || failed.get_or_insert_with(Instant::now).elapsed() < Delta::from_millis(300)
+    })
 }
 
 /// Failures at run time that the log reports.
@@ -750,19 +752,21 @@ impl<'a> Device<'a> {
         self.command(Command::EnableWq, wq).map(|_| ())
     }
 
-    /// Returns the handle that descriptors name slot `index` by.
-    pub(crate) fn request_handle(&self, index: u16) -> Result<Handle> {
+    /// Returns the handle that descriptors name slot `index` by. It does not become that of another
+    /// slot as long as the pass exists, with which no command may be run.
+    pub(crate) fn request_handle(&self, index: u16) -> Result<(Handle, Pass<'_>)> {
         if !self.has(Command::RequestIntHandle) {
-            return Ok(Handle {
+            let handle = Handle {
                 epoch: self.epoch(),
                 value: index,
-            });
+            };
+            return Ok((handle, self.handles.enter()));
         }
         let turn = self.command.lock();
         self.handles.close();
         let handle = self.try_handles(&turn, index);
-        self.handles.open();
-        handle
+        let pass = self.handles.open_and_enter();
+        Ok((handle?, pass))
     }
 
     /// As [`Self::request_handle`], when no descriptor is on its way.
@@ -796,17 +800,22 @@ impl<'a> Device<'a> {
         *self.events.epoch.lock()
     }
 
-    /// Keeps `handle` from becoming that of another slot while a descriptor has it.
-    ///
-    /// Errors: [`ESTALE`] if it may be that already.
-    pub(crate) fn use_handle(&self, handle: Handle) -> Result<Pass<'_>> {
+    /// Makes `handle`, if it may not be that of slot `index` any more, a new one. The result is as
+    /// that of [`Self::request_handle`].
+    pub(crate) fn use_handle(&self, handle: &mut Handle, index: u16) -> Result<Pass<'_>> {
         let pass = self.handles.enter();
+        if self.is_valid(*handle) {
+            return Ok(pass);
+        }
+        drop(pass);
 
-        self.is_valid(handle).then_some(pass).ok_or(ESTALE)
+        let (new, pass) = self.request_handle(index)?;
+        *handle = new;
+        Ok(pass)
     }
 
     /// Returns whether the device still knows `handle`.
-    pub(crate) fn is_valid(&self, handle: Handle) -> bool {
+    fn is_valid(&self, handle: Handle) -> bool {
         handle.epoch == self.epoch()
     }
 

@@ -40,7 +40,7 @@ impl Gate {
         })
     }
 
-    /// Waits until the gate is open. A task that has a pass must not ask for another.
+    /// Waits until the gate is open. A task that has a pass of it must not ask for another.
     pub(crate) fn enter(&self) -> Pass<'_> {
         let mut state = self.state.lock();
 
@@ -64,6 +64,16 @@ impl Gate {
     pub(crate) fn open(&self) {
         self.state.lock().closed = false;
         self.changed.notify_all();
+    }
+
+    /// As [`Self::open`], and nobody closes it before the caller is in.
+    pub(crate) fn open_and_enter(&self) -> Pass<'_> {
+        let mut state = self.state.lock();
+
+        state.closed = false;
+        state.inside += 1;
+        self.changed.notify_all();
+        Pass(self)
     }
 }
 

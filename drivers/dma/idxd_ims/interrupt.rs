@@ -5,6 +5,7 @@
 use crate::{
     chip::Chip,
     device::Handle,
+    gate::Pass,
     workqueue::WorkQueue, //
 };
 use kernel::{
@@ -82,7 +83,7 @@ impl<'a> Interrupt<'a> {
             Err((error, interrupt)) => return (Self::Unbound(interrupt), Err(error)),
         };
         match wq.device.request_handle(requested.source().index()) {
-            Ok(handle) => (Self::Bound { requested, handle }, Ok(())),
+            Ok((handle, _)) => (Self::Bound { requested, handle }, Ok(())),
             Err(error) => (Self::Unbound(requested.release()), Err(error)),
         }
     }
@@ -113,15 +114,13 @@ impl<'a> Interrupt<'a> {
         }
     }
 
-    /// Returns what descriptors name the interrupt by now.
-    pub(crate) fn handle(&mut self, wq: &WorkQueue<'a>) -> Result<Handle> {
+    /// Returns what descriptors name the interrupt by as long as the pass exists.
+    pub(crate) fn handle(&mut self, wq: &WorkQueue<'a>) -> Result<(Handle, Pass<'a>)> {
         let Self::Bound { requested, handle } = self else {
             return Err(EINVAL);
         };
-        if !wq.device.is_valid(*handle) {
-            *handle = wq.device.request_handle(requested.source().index())?;
-        }
-        Ok(*handle)
+        let pass = wq.device.use_handle(handle, requested.source().index())?;
+        Ok((*handle, pass))
     }
 
     /// Returns the slot's state and how often the eventfd was signalled.

@@ -330,7 +330,7 @@ impl Allocator {
     pub fn reserve(&self, owner: u16) -> Result<Reservation<'_>> {
         let index = self.state.lock().reserve(owner, 1, State::take)?;
 
-        // SAFETY: It was free.
+        // SAFETY: Just reserved for `owner`.
         Ok(unsafe { Reservation::adopt(self, index, owner) })
     }
 
@@ -357,7 +357,7 @@ impl Allocator {
         let first = self.state.lock().reserve(owner, count, take)?;
 
         for index in (first..=u16::MAX).take(count as usize) {
-            // SAFETY: They were free.
+            // SAFETY: Just reserved for `owner`.
             block.push_within_capacity(unsafe { Reservation::adopt(self, index, owner) })?;
         }
         Ok(block)

@@ -27,7 +27,7 @@ impl Device<Bound> {
     ///
     /// # Errors
     ///
-    /// Those of reading the configuration space.
+    /// Those of reading the configuration space, [`ERANGE`] if one ends beyond a `usize`.
     pub fn msix_tables(&self) -> Result<[(u32, Range<usize>); 2]> {
         // SAFETY: It is a valid PCI device, whose capability is found once, before it is bound.
         let capability = match unsafe { (*self.as_raw()).msix_cap } {
@@ -40,9 +40,10 @@ impl Device<Bound> {
         let vectors = usize::from(flags & bindings::PCI_MSIX_FLAGS_QSIZE as u16) + 1;
         let place = |register: u32, bytes| -> Result<_> {
             let at = config.try_read32(capability + register as usize)?;
-            // CAST: From 32 to 64 bits.
+            // CAST: From 32 bits to as many or more.
             let start = (at & bindings::PCI_MSIX_TABLE_OFFSET) as usize;
-            Ok((at & bindings::PCI_MSIX_TABLE_BIR, start..start + bytes))
+            let end = start.checked_add(bytes).ok_or(ERANGE)?;
+            Ok((at & bindings::PCI_MSIX_TABLE_BIR, start..end))
         };
         Ok([
             place(
