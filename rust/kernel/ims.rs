@@ -201,7 +201,7 @@ pub unsafe trait Store: Send + Sync {
     where
         Self: 'x;
 
-    /// Returns the number of slots: 1 to 65536.
+    /// Returns the number of slots, of which a domain takes 1 to 65536.
     fn slots(&self) -> u32;
 
     /// Returns a view of slot `index`, if there is one.
@@ -422,7 +422,7 @@ impl<'a, C: Chip> Domain<'a, C> {
         Ok(domain)
     }
 
-    /// Makes all slots masked and clean, whatever the core has them to be. None is accessed
+    /// Makes all slots masked and clean, whatever the core has them to be. No callback accesses one
     /// meanwhile.
     fn clean(store: &C::Store<'static>) -> Result {
         // CAST: From 32 to 64 bits.
