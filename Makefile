@@ -56,13 +56,14 @@ $(TARGETS):
 #:   V=1                    show what the steps print as well as logging it
 #:   KERNELS='NAME...'      plain (default), debug (KASAN, lockdep, kmemleak, fault injection), rt (PREEMPT_RT);
 #:                          build, check: any of them; run, boot, guest: one
-#:   ONLY=GLOB              check: only the stages so named (lint model kunit e2e refusal chaos isolation referee bench)
+#:   ONLY=GLOB              check: only the stages so named (lint model misuse kunit e2e refusal chaos isolation
+#:                          referee bench)
 #:   SOAK=N                 soak: interrupts raised on each machine (default 1000000); 0: none
 #:   SEED=N                 soak: what is done meanwhile follows from it (default 1)
 #:   CHAOS=N                soak: hostile devices, one a seed from 1 on (default 1000); 0: none
 #:   UPDATE=1               bench: write the figures and plots of the documentation anew
 #:   MACHINE=KIND           boot, guest: vtd, vtd-x2apic (default), amdvi, vtd-dma (it translates DMA),
-#:                          noremap, or vtd-virt or amdvi-virt (they say that they are emulated)
+#:                          noremap, or vtd-virt, vtd-caching or amdvi-virt (they say that they are emulated)
 #:   DEVICE=dsa|queue       boot, guest: the device, dsa (default) or one that has its messages in memory
 #:   MODEL='OPTIONS'        boot, guest: options of its model (out/dsa-model --help, out/queue-model --help)
 #:   APPEND='ARGS'          boot, guest: more words for the kernel's command line

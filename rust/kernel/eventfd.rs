@@ -6,6 +6,7 @@
 
 use crate::{
     bindings,
+    current,
     error::from_err_ptr,
     prelude::*, //
 };
@@ -29,10 +30,18 @@ impl EventFd {
     ///
     /// # Errors
     ///
-    /// [`EBADF`] if it is no open file, [`EINVAL`] if that is no eventfd.
+    /// [`EBADF`] if it is no open file, or the calling task exits and has no files any more,
+    /// [`EINVAL`] if it is no eventfd.
     #[inline(never)]
     pub fn from_fd(fd: i32) -> Result<Self> {
-        // SAFETY: Any number may be passed.
+        let task = current!().as_ptr();
+
+        // SAFETY: The current task is valid, and nobody else changes its `files`.
+        if unsafe { (*task).files }.is_null() {
+            return Err(EBADF);
+        }
+
+        // SAFETY: The task has files, and any number may be passed.
         let ctx = from_err_ptr(unsafe { bindings::eventfd_ctx_fdget(fd) })?;
 
         // INVARIANT: The reference was just taken.
@@ -53,5 +62,26 @@ impl Drop for EventFd {
     fn drop(&mut self) {
         // SAFETY: The reference is owned per the type invariant, and not used again.
         unsafe { bindings::eventfd_ctx_put(self.0.as_ptr()) };
+    }
+}
+
+#[cfg(CONFIG_RUST_EVENTFD_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kernel_eventfd)]
+mod tests {
+    use super::*;
+    use core::ptr;
+
+    #[test]
+    fn task_without_files() {
+        let task = current!().as_ptr();
+
+        // SAFETY: The current task is valid, and nobody else changes its `files`. Its reference to
+        // them is kept.
+        let files = unsafe { ptr::replace(&raw mut (*task).files, ptr::null_mut()) };
+        let found = EventFd::from_fd(0).map(|_| ());
+        // SAFETY: As above. Restores what there was.
+        unsafe { (*task).files = files };
+
+        assert_eq!(found, Err(EBADF));
     }
 }

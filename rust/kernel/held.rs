@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects that a device holds until it is unbound.
+//! State that a device holds until it is unbound.
 //!
-//! What a driver builds out of a device's resources borrows from them: handlers from interrupts,
+//! What a driver builds from a device's resources borrows from them: handlers from interrupts,
 //! interrupts from an irq domain, the domain from a BAR. One structure cannot hold both ends of a
 //! borrow. A device can: what it holds is dropped when it is unbound, in reverse order of being
 //! handed over, and cannot be leaked by safe code.
 //!
 //! ```text
-//! resources            what a driver builds its state with         Holder
+//! resources            BARs, vectors, names                         Holder
+//!   ^
+//! irq domain, handlers the driver's chip and callbacks              Holder
 //!   ^
 //! state                one object of the driver                     Held
 //!   ^
@@ -28,6 +30,7 @@ use crate::{
         Device, //
     },
     error::to_result,
+    fmt,
     pci,
     prelude::*,
     str::{
@@ -36,22 +39,117 @@ use crate::{
     },
     types::{
         CovariantForLt,
-        ForLt, //
+        ForLt,
+        NotThreadSafe, //
     }, //
 };
+
+mod handlers;
+mod line;
+
+pub use self::handlers::{
+    Handler,
+    Handlers,
+    Line,
+    Registration,
+    Source, //
+};
+
 use core::{
+    cell::RefCell,
     marker::PhantomData,
     ops::Deref, //
 };
 
-/// What a device that is being probed can be handed objects with, to hold them for `'b`.
+/// An object with types of the driver in it. It outlives the state, and ends before the resources
+/// that the device holds.
+pub(crate) trait Late: Send + Sync {
+    /// Stops all use of the object by the core. Other such objects still exist.
+    fn shutdown(&self);
+}
+
+/// # Invariants
+///
+/// `object` owns an object that the functions accept, until `free` is called.
+struct LateObject {
+    object: *const c_void,
+    shutdown: unsafe fn(*const c_void),
+    free: unsafe fn(*const c_void),
+}
+
+/// Late objects, in the order in which they were made.
+#[derive(Default)]
+struct LateObjects(RefCell<KVec<LateObject>>);
+
+// SAFETY: The objects are `Send` and `Sync`.
+unsafe impl Send for LateObjects {}
+// SAFETY: A `Holder`, which cannot be shared with another task, makes all accesses but `drop()`.
+unsafe impl Sync for LateObjects {}
+
+impl LateObjects {
+    /// # Safety
+    ///
+    /// What the object borrows must outlive `self`, and so must not the references to it.
+    unsafe fn add<'a, T: Late>(&self, object: Pin<KBox<T>>) -> Result<&'a T> {
+        /// # Safety
+        ///
+        /// `object` must come from `into_raw()` below.
+        unsafe fn shutdown<T: Late>(object: *const c_void) {
+            // SAFETY: Per the safety requirements.
+            unsafe { &*object.cast::<T>() }.shutdown();
+        }
+
+        /// # Safety
+        ///
+        /// As for `shutdown()`, and `object` must not be used afterwards.
+        unsafe fn free<T>(object: *const c_void) {
+            // SAFETY: Per the safety requirements. The object does not move.
+            drop(unsafe { Pin::new_unchecked(KBox::from_raw(object.cast_mut().cast::<T>())) });
+        }
+
+        let objects = &mut *self.0.borrow_mut();
+        objects.reserve(1, GFP_KERNEL)?;
+        // SAFETY: The object stays where it is until `free()`.
+        let object = KBox::into_raw(unsafe { Pin::into_inner_unchecked(object) }).cast_const();
+
+        // INVARIANT: Both functions are for objects of this type.
+        objects.push_within_capacity(LateObject {
+            object: object.cast(),
+            shutdown: shutdown::<T>,
+            free: free::<T>,
+        })?;
+        // SAFETY: The object is valid until `self` is dropped.
+        Ok(unsafe { &*object })
+    }
+}
+
+impl Drop for LateObjects {
+    fn drop(&mut self) {
+        let objects = self.0.get_mut();
+
+        // The handlers first, before their interrupts are freed with a domain.
+        for late in objects.iter() {
+            // SAFETY: Per the type invariant.
+            unsafe { (late.shutdown)(late.object) };
+        }
+        while let Some(late) = objects.pop() {
+            // SAFETY: Per the type invariant. It is not used afterwards.
+            unsafe { (late.free)(late.object) };
+        }
+    }
+}
+
+/// Token for registering device-managed objects during probe, which the device holds for `'b`.
 ///
 /// It can be neither kept nor made outside [`Held::probe`]. So whatever is handed over with it is
 /// older than the state that is built with it, and is dropped later.
 pub struct Holder<'c, 'b, D = pci::Device<Bound>> {
     dev: &'c D,
+    late: &'c LateObjects,
+    handlers: &'b Handlers<'b>,
     // Invariant in `'b`: it stands for one state.
     _brand: PhantomData<fn(&'b ()) -> &'b ()>,
+    _task: NotThreadSafe,
 }
 
 impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
@@ -59,6 +157,22 @@ impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
     #[inline]
     pub fn device(&self) -> &'c D {
         self.dev
+    }
+
+    /// Returns the interrupt handlers that the device holds for this driver.
+    #[inline]
+    pub fn handlers(&self) -> &'b Handlers<'b> {
+        self.handlers
+    }
+
+    /// Makes the device hold a name, for example of interrupts.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn name(&self, name: fmt::Arguments<'_>) -> Result<&'b CStr> {
+        // SAFETY: The value borrows nothing.
+        Ok(unsafe { self.hold(CString::try_from_fmt(name)?)? })
     }
 
     /// # Safety
@@ -70,38 +184,100 @@ impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
         unsafe { &*core::ptr::from_ref(self.dev.as_ref()) }
     }
 
-    /// Has the device hold `value`.
+    /// Makes the device hold `value`.
     ///
     /// # Safety
     ///
     /// What `value` borrows must stay valid until the device drops it, which is later than `'b` and
-    /// before all that the device holds already.
+    /// before all that the device holds already. Dropping it must not run code of the driver.
     pub(crate) unsafe fn hold<T: Send + 'b>(&self, value: T) -> Result<&'b T> {
         // SAFETY: Per the safety requirements. The state that uses the result is handed over later,
         // and so is dropped before.
         unsafe { until_unbind(self.dev.as_ref(), value) }
     }
+
+    /// Makes the device hold `object`, which may have types of the driver in it: it is dropped
+    /// after the state, and before all that is held with [`Self::hold`], whatever was made first.
+    ///
+    /// # Safety
+    ///
+    /// - There must be no other such object with values of the driver: dropping one runs code of
+    ///   the driver, which may have a reference to the other.
+    /// - Methods of the object must not access values of the driver after [`Late::shutdown`]: that
+    ///   code may have a reference to the object itself.
+    pub(crate) unsafe fn hold_late<T: Late + 'b>(&self, object: Pin<KBox<T>>) -> Result<&'b T> {
+        // SAFETY: What has the lifetime `'b` is dropped after the late objects, or is one.
+        unsafe { self.late.add(object) }
+    }
 }
 
 impl<'b> Holder<'_, 'b> {
-    /// Resets the function, for a device that does not work as it is found: to be called before
-    /// anything is built that the device would forget. Sleeps.
+    /// Makes the device hold `min` to `max` MSI-X vectors.
     ///
     /// # Errors
     ///
-    /// [`ENOTTY`] if it cannot be reset, or what that fails with.
+    /// Those of [`pci::Device::alloc_irq_vectors`].
+    pub fn irq_vectors(&self, min: u32, max: u32) -> Result<&'b pci::IrqVectorRegistration<'b>> {
+        let types = pci::IrqTypes::default().with(pci::IrqType::MsiX);
+
+        // SAFETY: The vectors borrow nothing but the device.
+        unsafe { self.hold(self.function().0.alloc_irq_vectors(min, max, types)?) }
+    }
+
+    /// Resets the function, before there is an irq domain, whose slots it would reset. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`EBUSY`] if there is an irq domain, [`ENOTTY`] if it cannot be reset, or what that fails
+    /// with.
     pub fn reset_function(&self) -> Result {
+        // The handlers are there from the beginning.
+        if self.late.0.borrow().len() > 1 {
+            return Err(EBUSY);
+        }
         // SAFETY: The device is in probe, and so locked.
         unsafe { self.dev.reset_locked() }
     }
 
-    /// Returns the device for `'b`: it is not freed before what it holds, but may be unbound.
+    /// Returns the PCI function, for the state to keep.
     #[inline]
-    pub fn unbound(&self) -> &'b pci::Device {
-        let pdev: &pci::Device = self.dev;
+    pub fn function(&self) -> PciFunction<'b> {
+        // SAFETY: The device is bound until all that it holds has been dropped.
+        PciFunction(unsafe { &*core::ptr::from_ref(self.dev) })
+    }
+}
 
-        // SAFETY: A device is freed after its driver was unbound, which ends `'b`.
-        unsafe { &*core::ptr::from_ref(pdev) }
+/// The PCI function of a state. The device is bound as long as the state exists.
+///
+/// It is not a [`Bound`] device, which stands for more: resources that the device acquires later
+/// are released before the state is.
+#[derive(Clone, Copy)]
+pub struct PciFunction<'b>(&'b pci::Device<Bound>);
+
+impl Deref for PciFunction<'_> {
+    type Target = pci::Device;
+
+    #[inline]
+    fn deref(&self) -> &pci::Device {
+        self.0
+    }
+}
+
+impl PciFunction<'_> {
+    /// Resets the function, see [`pci::Device::try_reset`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`pci::Device::try_reset`].
+    #[inline]
+    pub fn try_reset(self) -> Result {
+        self.0.try_reset()
+    }
+
+    /// Disables bus mastering, see [`pci::Device::clear_master`].
+    #[inline]
+    pub fn clear_master(self) {
+        self.0.clear_master();
     }
 }
 
@@ -123,14 +299,19 @@ impl<'b> Holder<'_, 'b, auxiliary::Device<Bound>> {
 /// The state of a driver for one device, held by the device.
 ///
 /// The type parameter is the [`ForLt`](trait@ForLt) encoding of the state's type.
-pub struct Held<F: ForLt>(Pin<KBox<F::Of<'static>>>);
+pub struct Held<F: ForLt> {
+    // Dropped in this order.
+    handlers: Pin<KBox<Handlers<'static>>>,
+    state: Pin<KBox<F::Of<'static>>>,
+    _late: LateObjects,
+}
 
 impl<F: ForLt + 'static> Held<F>
 where
     for<'x> F::Of<'x>: Send + Sync,
 {
-    /// Makes `dev` hold what `build` returns, and then what `publish` adds for the users of that.
-    /// To be called from probe. The result may be kept in the driver's data.
+    /// Makes `dev` hold what `build` returns, and then the interfaces that `publish` registers for
+    /// users of it. To be called from probe. The result may be kept in the driver's data.
     ///
     /// # Errors
     ///
@@ -139,10 +320,10 @@ where
     /// # Examples
     ///
     /// ```
-    /// # use kernel::{device::Core, fmt, held::{Held, Publisher}, msi, pci, prelude::*};
+    /// # use kernel::{device::Core, fmt, held::{Held, Publisher}, pci, prelude::*};
     /// # use kernel::types::ForLt;
     /// struct State<'a> {
-    ///     vectors: &'a msi::Vectors<'a>,
+    ///     vectors: &'a pci::IrqVectorRegistration<'a>,
     /// }
     ///
     /// type HeldState = Held<ForLt!(State<'_>)>;
@@ -152,11 +333,10 @@ where
     /// }
     ///
     /// fn publish<'s, 'b>(
-    ///     held: &'s HeldState,
     ///     _state: &'s State<'b>,
-    ///     publisher: &Publisher<'_, 's>,
+    ///     publisher: &Publisher<'_, 's, HeldState>,
     /// ) -> Result {
-    ///     publisher.debugfs("my_device", held, |held, dir| {
+    ///     publisher.debugfs("my_device", |held, dir| {
     ///         dir.read_callback_file(c"vectors", held, &show)
     ///     })
     /// }
@@ -165,7 +345,7 @@ where
     ///     Held::<ForLt!(State<'_>)>::probe(
     ///         pdev,
     ///         |holder| {
-    ///             let vectors = msi::Vectors::new(holder, 1, 4)?;
+    ///             let vectors = holder.irq_vectors(1, 4)?;
     ///             Ok(KBox::pin(State { vectors }, GFP_KERNEL)?)
     ///         },
     ///         publish,
@@ -175,16 +355,25 @@ where
     pub fn probe<'a, D>(
         dev: &'a D,
         build: impl for<'c, 'b> FnOnce(&Holder<'c, 'b, D::Target>) -> Result<Pin<KBox<F::Of<'b>>>>,
-        publish: impl for<'s, 'b> FnOnce(&'s Self, &'s F::Of<'b>, &Publisher<'_, 's>) -> Result,
+        publish: impl for<'s, 'b> FnOnce(&'s F::Of<'b>, &Publisher<'_, 's, Self>) -> Result,
     ) -> Result<&'a Self>
     where
         D: InProbe,
         D::Target: AsRef<Device<Bound>> + Sized,
     {
         let dev: &D::Target = dev;
+        let late = LateObjects::default();
+        // SAFETY: The device is bound as long as it holds what is built here.
+        let bound: &'static Device<Bound> = unsafe { &*core::ptr::from_ref(dev.as_ref()) };
+        let handlers = KBox::pin_init(Handlers::new(bound), GFP_KERNEL)?;
         let state = build(&Holder {
             dev,
+            late: &late,
+            // SAFETY: The handlers own nothing of the driver's. They are made first, and so outlive
+            // all other late objects.
+            handlers: unsafe { late.add(KBox::pin_init(Handlers::new(bound), GFP_KERNEL)?)? },
             _brand: PhantomData,
+            _task: NotThreadSafe,
         })?;
 
         // SAFETY: Types that differ in a lifetime only have the same layout. As `build` works for
@@ -195,12 +384,22 @@ where
         // SAFETY: The device holds all that the state borrows since before now. What is published
         // is handed over later, so that it is dropped before. So is the driver's data, and all else
         // that can have the lifetime of the device in probe.
-        let held = unsafe { until_unbind(dev.as_ref(), Self(state))? };
+        let held = unsafe {
+            let held = Self {
+                handlers,
+                state,
+                _late: late,
+            };
+            until_unbind(dev.as_ref(), held)?
+        };
         publish(
-            held,
             held.state(),
             &Publisher {
                 dev: dev.as_ref(),
+                held,
+                // SAFETY: Types that differ in a lifetime only have the same layout. Whoever has
+                // that lifetime is dropped before `held`, which unregisters what is left.
+                handlers: unsafe { &*core::ptr::from_ref(&*held.handlers).cast() },
                 _brand: PhantomData,
             },
         )?;
@@ -215,7 +414,7 @@ where
     }
 
     fn state(&self) -> &F::Of<'_> {
-        let state: &F::Of<'static> = &self.0;
+        let state: &F::Of<'static> = &self.state;
 
         // SAFETY: Types that differ in a lifetime only have the same layout. The callers give the
         // result to functions that work for every lifetime.
@@ -235,16 +434,18 @@ unsafe impl InProbe for pci::Device<Core<'_>> {}
 // SAFETY: The context says so.
 unsafe impl InProbe for auxiliary::Device<Core<'_>> {}
 
-/// What adds users of a device's state, which go before it when the device is unbound.
+/// Registers interfaces that are torn down before the state.
 ///
-/// `'s` is the lifetime of the state.
-pub struct Publisher<'c, 's> {
+/// `'s` is the lifetime of the state, which `H` holds.
+pub struct Publisher<'c, 's, H> {
     dev: &'c Device<Bound>,
+    held: &'s H,
+    handlers: &'s Handlers<'s>,
     _brand: PhantomData<fn(&'s ()) -> &'s ()>,
 }
 
-impl<'s> Publisher<'_, 's> {
-    /// Has the device hold `value`, which nothing gets a reference to.
+impl<'s, H: Send + Sync + 'static> Publisher<'_, 's, H> {
+    /// Makes the device hold `value`, to which there are no references.
     ///
     /// `value` may borrow for `'s`: the state, and what the device was handed before that.
     pub(crate) fn hold<T: Send + 's>(&self, value: T) -> Result {
@@ -258,22 +459,26 @@ impl<'s> Publisher<'_, 's> {
         unsafe { &*core::ptr::from_ref(self.dev) }
     }
 
+    /// Returns the interrupt handlers of the interfaces: they may borrow the state.
+    #[inline]
+    pub fn handlers(&self) -> &'s Handlers<'s> {
+        self.handlers
+    }
+
     /// Adds the directory `<prefix>-<device>` to debugfs, filled by `files`.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`]. What debugfs cannot do it does not report.
-    pub fn debugfs<T: Send + Sync + 'static>(
+    pub fn debugfs(
         &self,
         prefix: &str,
-        value: &'s T,
-        files: impl for<'data, 'dir> FnOnce(&'data T, &'dir ScopedDir<'data, 'dir>),
+        files: impl for<'data, 'dir> FnOnce(&'data H, &'dir ScopedDir<'data, 'dir>),
     ) -> Result {
-        let value = core::ptr::from_ref(value);
         // SAFETY: `'s` ends after the directory is removed.
-        let value: &'static T = unsafe { &*value };
+        let held: &'static H = unsafe { &*core::ptr::from_ref(self.held) };
         let name = CString::try_from_fmt(fmt!("{prefix}-{}", self.dev.name()))?;
-        let dir = Scope::dir(value, &name, |value, dir| files(value, dir));
+        let dir = Scope::dir(held, &name, |held, dir| files(held, dir));
 
         self.hold(KBox::pin_init(dir, GFP_KERNEL)?)
     }
@@ -283,20 +488,20 @@ impl<'s> Publisher<'_, 's> {
     /// # Errors
     ///
     /// [`EEXIST`] if there is a subdevice of that name, [`ENOMEM`], or what `data` fails with.
-    pub fn subdevice<F: CovariantForLt + 'static>(
+    pub fn subdevice<T: CovariantForLt + 'static>(
         &self,
         module: &'static CStr,
         name: &'static CStr,
         id: u32,
-        data: impl PinInit<F::Of<'s>, Error>,
+        data: impl PinInit<T::Of<'s>, Error>,
     ) -> Result
     where
-        for<'x> F::Of<'x>: Send + Sync,
-        F::Of<'s>: 's,
+        for<'x> T::Of<'x>: Send + Sync,
+        T::Of<'s>: 's,
     {
         // SAFETY: The device holds the registration, and drops it while `'s` lasts.
         self.hold(unsafe {
-            auxiliary::Registration::<'s, F>::new_with_lt(self.device(), name, id, module, data)?
+            auxiliary::Registration::<'s, T>::new_with_lt(self.device(), name, id, module, data)?
         })
     }
 }

@@ -32,6 +32,7 @@ use crate::{
     types::Opaque,
     uaccess::UserPtr, //
 };
+use core::marker::PhantomData;
 
 /// A kind of character device.
 #[vtable]
@@ -69,14 +70,20 @@ pub struct OpenFile<T: Sessions> {
 /// The open files of one character device.
 type Files<T> = Arc<Mutex<KVec<Arc<OpenFile<T>>>>>;
 
+/// The file operations of the character devices of `T`.
+///
+/// The type is private: `open()` finds the [`Registration`] around a `struct miscdevice`, so only
+/// [`Registration::new()`] may register one with these operations.
+struct Operations<T>(PhantomData<T>);
+
 #[vtable]
-impl<T: Sessions> MiscDevice for OpenFile<T> {
-    type Ptr = Arc<Self>;
+impl<T: Sessions> MiscDevice for Operations<T> {
+    type Ptr = Arc<OpenFile<T>>;
     type OwnerModule = T::OwnerModule;
 
-    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<Arc<Self>> {
-        // SAFETY: The function is only reachable through what `Registration::new()` registered.
-        // It cannot be dropped now: the core deregisters nothing while a file is being opened.
+    fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
+        // SAFETY: Only `Registration::new()` registers a device with these operations, in a
+        // `Registration`. That is not dropped now: misc_deregister() waits for an open that runs.
         let device: &Registration<'_, T> =
             unsafe { &*container_of!(Opaque::cast_from(misc.as_raw()), Registration<'_, T>, misc) };
 
@@ -88,7 +95,7 @@ impl<T: Sessions> MiscDevice for OpenFile<T> {
             core::mem::transmute_copy(&*session)
         };
         let file = Arc::pin_init(
-            try_pin_init!(Self {
+            try_pin_init!(OpenFile {
                 session <- new_mutex!(Some(session)),
                 files: device.files.clone(),
             }? Error),
@@ -99,7 +106,7 @@ impl<T: Sessions> MiscDevice for OpenFile<T> {
         Ok(file)
     }
 
-    fn release(this: Arc<Self>, _file: &File) {
+    fn release(this: Self::Ptr, _file: &File) {
         // While it is listed, a device that goes waits for its lock, and so for this.
         this.close();
 
@@ -181,7 +188,7 @@ impl<'a, T: Sessions> Registration<'a, T> {
                     // SAFETY: `misc` may be written. The name stays where it is until `drop()`. All
                     // other fields have been initialised before a file can be opened.
                     unsafe {
-                        misc.write(options.into_raw::<OpenFile<T>>());
+                        misc.write(options.into_raw::<Operations<T>>());
                         (*misc).name = (*this.as_ptr()).name.as_char_ptr();
                         (*misc).parent = parent.as_raw();
                         to_result(bindings::misc_register(misc))
@@ -208,7 +215,7 @@ impl<T: Sessions> PinnedDrop for Registration<'_, T> {
     }
 }
 
-impl<'s> Publisher<'_, 's> {
+impl<'s, H: Send + Sync + 'static> Publisher<'_, 's, H> {
     /// Registers the character device `/dev/<name>` (a `/` in it makes a directory), for root only.
     /// It exists until the device is unbound.
     ///

@@ -1,160 +1,157 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Attributes of devices.
+//! Attributes of the devices of a driver.
+//!
+//! They are static: the driver core adds them when `probe()` has succeeded, before it sends the
+//! uevent `bind`, and removes them before the device is unbound. Removing waits for accesses that
+//! run, so an attribute always has the driver's data.
 //!
 //! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
 use crate::{
-    bindings, container_of,
+    bindings,
     device::{
-        Bound,
+        BoundInternal,
         Device, //
     },
-    error::to_result,
+    driver::DriverLayout,
     fmt::{
         self,
         Write, //
     },
-    held::Publisher,
     page::PAGE_SIZE,
     prelude::*,
     str::{
+        as_char_ptr_in_const_context,
         CStr,
-        CString,
         RawFormatter, //
     },
 };
+use core::{
+    marker::PhantomData,
+    ptr::{
+        from_ref,
+        null,
+        NonNull, //
+    },
+    str::FromStr,
+};
 
-/// An object with attributes: files of one short text each.
-pub trait Attributes: Send + Sync {
-    /// Their names, and whether they can be written. Everybody may read them, root write them.
-    const NAMES: &'static [(&'static CStr, bool)];
-
-    /// Shows attribute number `index`. Sleeps. If it exceeds a page, reading fails with [`EFBIG`].
-    fn show(&self, index: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result;
-
-    /// Takes a text for attribute number `index`, without the blanks around it. Sleeps.
-    ///
-    /// # Errors
-    ///
-    /// For user space.
-    fn store(&self, index: usize, text: &str) -> Result;
-}
-
-/// An attribute as the core knows it.
-struct Entry {
-    attribute: bindings::device_attribute,
-    index: usize,
-    object: *const c_void,
-}
-
+/// An attribute of the devices of a driver, of which `T` is the adapter: a file with one value.
+///
+/// Everybody may read it, and root write it.
+///
+/// # Examples
+///
+/// ```
+/// # use kernel::{auxiliary, device::Core, sync::atomic::{Atomic, Relaxed}};
+/// # kernel::auxiliary_device_table!(
+/// #     TABLE,
+/// #     (),
+/// #     [(auxiliary::DeviceId::new(c"my_module", c"my_device"), ())]
+/// # );
+/// struct MyDriver {
+///     level: Atomic<u32>,
+/// }
+///
+/// type Attribute = auxiliary::Attribute<MyDriver>;
+///
+/// impl auxiliary::Driver for MyDriver {
+///     const ATTRIBUTES: &'static [Attribute] = &[
+///         Attribute::read_only(c"version", &|_| 1),
+///         Attribute::read_write(
+///             c"level",
+///             &|driver| driver.level.load(Relaxed),
+///             &|driver, level| {
+///                 driver.level.store(level, Relaxed);
+///                 Ok(())
+///             },
+///         ),
+///     ];
+/// #   type IdInfo = ();
+/// #   type Data<'bound> = Self;
+/// #   const ID_TABLE: auxiliary::IdTable<()> = &TABLE;
+///
+///     fn probe<'bound>(
+///         _adev: &'bound auxiliary::Device<Core<'_>>,
+///         _info: &'bound (),
+///     ) -> impl PinInit<Self, Error> + 'bound {
+///         Ok(Self { level: Atomic::new(0) })
+///     }
+/// }
+/// ```
+///
 /// # Invariants
 ///
-/// The group is registered with `dev`. `pointers` are those of `entries`, which do not move and
-/// refer to an object of type `T`.
-struct Group<'s, T: Attributes + 's> {
-    dev: &'s Device<Bound>,
-    group: KBox<bindings::attribute_group>,
-    // What the group refers to.
-    _name: CString,
-    _pointers: KVec<*mut bindings::attribute>,
-    _entries: KVec<Entry>,
-    _object: KBox<T>,
+/// The callbacks of `attribute` expect a device that is bound to the driver, with its data set.
+#[repr(transparent)]
+pub struct Attribute<T> {
+    attribute: bindings::device_attribute,
+    _driver: PhantomData<fn(T)>,
 }
 
-// SAFETY: The pointers are to what the group owns, which the core only reads.
-unsafe impl<T: Attributes> Send for Group<'_, T> {}
+/// Adapters of drivers whose devices have attributes.
+pub trait Attributes: DriverLayout + Sized + 'static {
+    /// The attributes of each bound device.
+    const ATTRIBUTES: &'static [Attribute<Self>];
+}
 
-/// What [`Attributes::show`] prints.
-struct Shown<'a, T>(&'a T, usize);
-
-impl<T: Attributes> fmt::Display for Shown<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.show(self.1, f)
+impl<T: DriverLayout> Attribute<T>
+where
+    for<'b> T::DriverData<'b>: Sync,
+{
+    /// Creates an attribute that shows what `show` returns of the driver's data. May sleep.
+    ///
+    /// Reading fails with [`EFBIG`] if the text does not fit into a page.
+    pub const fn read_only<V, R>(name: &'static CStr, show: &R) -> Self
+    where
+        V: fmt::Display,
+        R: for<'d, 'b> Fn(Pin<&'d T::DriverData<'b>>) -> V + Sync + 'static,
+    {
+        let _ = show;
+        Self::new(name, 0o444, Some(Self::show::<V, R>), None)
     }
-}
 
-impl<'s, T: Attributes> Group<'s, T> {
-    fn new(dev: &'s Device<Bound>, name: &CStr, object: T) -> Result<Self> {
-        let object = KBox::new(object, GFP_KERNEL)?;
-        let name = CString::try_from(name)?;
-        let mut entries = KVec::with_capacity(T::NAMES.len(), GFP_KERNEL)?;
-        for (index, &(name, writable)) in T::NAMES.iter().enumerate() {
-            let mut attribute: bindings::device_attribute = pin_init::zeroed();
-            attribute.attr.name = name.as_char_ptr();
-            attribute.attr.mode = if writable { 0o644 } else { 0o444 };
-            #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
-            {
-                attribute.attr.key = crate::static_lock_class!().get_ref().as_ptr();
-            }
-            attribute.__bindgen_anon_1.show = Some(Self::show);
-            attribute.__bindgen_anon_2.store = if writable { Some(Self::store) } else { None };
-            entries.push(
-                Entry {
-                    attribute,
-                    index,
-                    object: core::ptr::from_ref(&*object).cast(),
-                },
-                GFP_KERNEL,
-            )?;
-        }
-
-        let mut pointers = KVec::with_capacity(T::NAMES.len() + 1, GFP_KERNEL)?;
-        for entry in entries.iter_mut() {
-            pointers.push(&raw mut entry.attribute.attr, GFP_KERNEL)?;
-        }
-        pointers.push(core::ptr::null_mut(), GFP_KERNEL)?;
-
-        let mut group: bindings::attribute_group = pin_init::zeroed();
-        group.name = name.as_char_ptr();
-        group.__bindgen_anon_2.attrs = pointers.as_mut_ptr();
-        let group = KBox::new(group, GFP_KERNEL)?;
-
-        // SAFETY: The device is bound, and the group is valid until it is removed.
-        to_result(unsafe { bindings::sysfs_create_group(&raw mut (*dev.as_raw()).kobj, &*group) })?;
-
-        // INVARIANT: Just registered. Moving a vector leaves its elements where they are.
-        Ok(Self {
-            dev,
-            group,
-            _name: name,
-            _pointers: pointers,
-            _entries: entries,
-            _object: object,
-        })
+    /// Like [`Self::read_only`], and writing calls `store` with the value. May sleep.
+    ///
+    /// Writing fails with [`EINVAL`] for what is no `V`, or with what `store` returns.
+    pub const fn read_write<V, R, W>(name: &'static CStr, show: &R, store: &W) -> Self
+    where
+        V: fmt::Display + FromStr,
+        R: for<'d, 'b> Fn(Pin<&'d T::DriverData<'b>>) -> V + Sync + 'static,
+        W: for<'d, 'b> Fn(Pin<&'d T::DriverData<'b>>, V) -> Result + Sync + 'static,
+    {
+        let _ = (show, store);
+        Self::new(
+            name,
+            0o644,
+            Some(Self::show::<V, R>),
+            Some(Self::store::<V, W>),
+        )
     }
 
     /// # Safety
     ///
-    /// `attribute` must be one of a registered group of this type.
-    unsafe fn object<'a>(attribute: *mut bindings::device_attribute) -> (&'a T, usize) {
-        // SAFETY: The entry and the object are valid while the group is registered, and the core
-        // removes it only when no callback runs.
-        unsafe {
-            let entry = &*container_of!(attribute, Entry, attribute);
-            (&*entry.object.cast(), entry.index)
-        }
-    }
-
-    /// # Safety
-    ///
-    /// Only for the core to call.
-    unsafe extern "C" fn show(
-        _dev: *mut bindings::device,
-        attribute: *mut bindings::device_attribute,
+    /// Must only be called by the driver core, for an attribute of the driver.
+    unsafe extern "C" fn show<V, R>(
+        dev: *mut bindings::device,
+        _attribute: *mut bindings::device_attribute,
         buffer: *mut c_char,
-    ) -> isize {
-        // SAFETY: The core passes an attribute of ours and a buffer of one page.
-        let ((object, index), mut out) = unsafe {
-            let buffer = buffer.cast::<u8>();
-            (
-                Self::object(attribute),
-                RawFormatter::from_ptrs(buffer, buffer.add(PAGE_SIZE - 1)),
-            )
-        };
+    ) -> isize
+    where
+        V: fmt::Display,
+        R: for<'d, 'b> Fn(Pin<&'d T::DriverData<'b>>) -> V + 'static,
+    {
+        let buffer = buffer.cast::<u8>();
 
-        // What does not fit is only counted.
-        match out.write_fmt(fmt!("{}", Shown(object, index))) {
+        // SAFETY: The driver core passes a device that is bound to the driver, and does not unbind
+        // it before this returns. `read_only()` or `read_write()` got an `R`.
+        let value = unsafe { function::<R>()(data::<T>(dev)) };
+        // SAFETY: The driver core passes a buffer of one page.
+        let mut out = unsafe { RawFormatter::from_ptrs(buffer, buffer.add(PAGE_SIZE)) };
+
+        // What does not fit is only counted. A full page lacks the NUL that sysfs expects.
+        match out.write_fmt(fmt!("{value}\n")) {
             Ok(()) if out.bytes_written() < PAGE_SIZE => out.bytes_written() as isize,
             _ => EFBIG.to_errno() as isize,
         }
@@ -162,24 +159,27 @@ impl<'s, T: Attributes> Group<'s, T> {
 
     /// # Safety
     ///
-    /// Only for the core to call.
-    unsafe extern "C" fn store(
-        _dev: *mut bindings::device,
-        attribute: *mut bindings::device_attribute,
+    /// Must only be called by the driver core, for an attribute of the driver.
+    unsafe extern "C" fn store<V, W>(
+        dev: *mut bindings::device,
+        _attribute: *mut bindings::device_attribute,
         buffer: *const c_char,
         count: usize,
-    ) -> isize {
-        // SAFETY: The core passes an attribute of ours and `count` bytes.
-        let ((object, index), text) = unsafe {
-            (
-                Self::object(attribute),
-                core::slice::from_raw_parts(buffer.cast::<u8>(), count),
-            )
-        };
+    ) -> isize
+    where
+        V: FromStr,
+        W: for<'d, 'b> Fn(Pin<&'d T::DriverData<'b>>, V) -> Result + 'static,
+    {
+        // SAFETY: The driver core passes `count` bytes.
+        let text = unsafe { core::slice::from_raw_parts(buffer.cast::<u8>(), count) };
+        let value = core::str::from_utf8(text).ok().map(str::trim);
 
-        let stored = core::str::from_utf8(text)
-            .map_err(|_| EINVAL)
-            .and_then(|text| object.store(index, text.trim()));
+        let stored = match value.and_then(|value| value.parse().ok()) {
+            // SAFETY: The driver core passes a device that is bound to the driver, and does not
+            // unbind it before this returns. `read_write()` got a `W`.
+            Some(value) => unsafe { function::<W>()(data::<T>(dev), value) },
+            None => Err(EINVAL),
+        };
         match stored {
             Ok(()) => count as isize,
             Err(error) => error.to_errno() as isize,
@@ -187,20 +187,103 @@ impl<'s, T: Attributes> Group<'s, T> {
     }
 }
 
-impl<T: Attributes> Drop for Group<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: Registered per the type invariant. This waits for callbacks that run.
-        unsafe { bindings::sysfs_remove_group(&raw mut (*self.dev.as_raw()).kobj, &*self.group) };
+type Show = unsafe extern "C" fn(
+    *mut bindings::device,
+    *mut bindings::device_attribute,
+    *mut c_char,
+) -> isize;
+
+type Store = unsafe extern "C" fn(
+    *mut bindings::device,
+    *mut bindings::device_attribute,
+    *const c_char,
+    usize,
+) -> isize;
+
+impl<T> Attribute<T> {
+    const fn new(
+        name: &'static CStr,
+        mode: bindings::umode_t,
+        show: Option<Show>,
+        store: Option<Store>,
+    ) -> Self {
+        let mut attribute: bindings::device_attribute = pin_init::zeroed();
+        attribute.attr.name = as_char_ptr_in_const_context(name);
+        attribute.attr.mode = mode;
+        attribute.__bindgen_anon_1.show = show;
+        attribute.__bindgen_anon_2.store = store;
+
+        // INVARIANT: The callers pass callbacks of `Attribute<T>`.
+        Self {
+            attribute,
+            _driver: PhantomData,
+        }
     }
 }
 
-impl<'s> Publisher<'_, 's> {
-    /// Adds the directory `name` with the attributes of `object` to the device's.
-    ///
-    /// # Errors
-    ///
-    /// [`EEXIST`] if there is one of that name, [`ENOMEM`].
-    pub fn attributes<T: Attributes + 's>(&self, name: &CStr, object: T) -> Result {
-        self.hold(Group::new(self.device(), name, object)?)
+/// Returns the data of the driver of `dev`.
+///
+/// # Safety
+///
+/// `dev` must be bound to the driver, whose adapter is `T`, for `'d`, with the data set.
+unsafe fn data<'d, 'b, T: DriverLayout>(dev: *mut bindings::device) -> Pin<&'d T::DriverData<'b>>
+where
+    'b: 'd,
+{
+    // SAFETY: By the safety requirements.
+    let dev = unsafe { &*dev.cast::<Device<BoundInternal>>() };
+
+    // SAFETY: By the safety requirements. `DriverLayout` states the type.
+    unsafe { dev.drvdata_borrow::<T::DriverData<'b>>() }
+}
+
+/// Returns a function of which only the type is known.
+///
+/// # Safety
+///
+/// A value of type `F` must exist.
+unsafe fn function<F: 'static>() -> &'static F {
+    const { assert!(size_of::<F>() == 0, "the function captures something") };
+
+    // SAFETY: A reference to a type without size needs no memory. By the safety requirements,
+    // the type has a value.
+    unsafe { NonNull::dangling().as_ref() }
+}
+
+/// The attributes of a driver, as the driver core takes them.
+struct Groups<T>(T);
+
+/// The most attributes that a driver can have.
+const MAX: usize = 16;
+
+impl<T: Attributes> Groups<T> {
+    /// Ends with `NULL`.
+    const ATTRIBUTES: &'static [*const bindings::attribute; MAX + 1] = &{
+        let mut list = [null(); MAX + 1];
+        let mut index = 0;
+        assert!(T::ATTRIBUTES.len() <= MAX);
+        while index < T::ATTRIBUTES.len() {
+            list[index] = from_ref(&T::ATTRIBUTES[index].attribute.attr);
+            index += 1;
+        }
+        list
+    };
+
+    const GROUP: &'static bindings::attribute_group = &{
+        let mut group: bindings::attribute_group = pin_init::zeroed();
+        group.__bindgen_anon_2.attrs_const = Self::ATTRIBUTES.as_ptr();
+        group
+    };
+
+    /// Ends with `NULL`.
+    const GROUPS: &'static [*const bindings::attribute_group; 2] = &[from_ref(Self::GROUP), null()];
+}
+
+/// Returns the attributes of `T` for `struct device_driver::dev_groups`.
+pub(crate) fn dev_groups<T: Attributes>() -> *const *const bindings::attribute_group {
+    if T::ATTRIBUTES.is_empty() {
+        null()
+    } else {
+        Groups::<T>::GROUPS.as_ptr()
     }
 }

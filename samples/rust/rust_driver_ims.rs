@@ -7,23 +7,23 @@
 
 use kernel::{
     debugfs::ScopedDir,
-    device::{
-        Bound,
-        Core, //
-    },
+    device::Core,
     fmt,
     held::{
+        Handler,
         Held,
         Holder,
-        Publisher, //
+        Line,
+        Publisher,
+        Registration, //
     },
     ims::{
-        self,
         Chip,
-        Commands,
+        Domain,
         Interrupt,
         MemoryQueue,
-        View, //
+        Message,
+        State, //
     },
     io::{
         io_read,
@@ -33,61 +33,36 @@ use kernel::{
         Io, //
     },
     irq::{
-        self,
         Flags,
         IrqReturn, //
-    },
-    msi::{
-        self,
-        Affinity,
-        Message, //
     },
     new_mutex,
     pci::{
         self,
+        DeviceId,
+        Vendor,
         Window, //
     },
     prelude::*,
-    str::CString,
-    sync::{
-        Arc,
-        Mutex, //
-    },
+    sync::Mutex,
     time::Delta,
     types::ForLt,
     uaccess::UserSliceReader, //
 };
+use zerocopy_derive::Immutable;
 
 register! {
-    MAGIC(u32) @ 0x0 {
-        31:0 magic;
-    }
-    QUEUES(u32) @ 0x4 {
-        15:0 queues;
-    }
+    MAGIC(u32) @ 0x0 { 31:0 magic; }
+    QUEUES(u32) @ 0x4 { 15:0 queues; }
     /// Bus address of the contexts, in two halves.
-    TABLE_LO(u32) @ 0x8 {
-        31:0 address;
-    }
-    TABLE_HI(u32) @ 0xc {
-        31:0 address;
-    }
-    CONTROL(u32) @ 0x10 {
-        0:0 enable => bool;
-    }
-    /// Has the device read contexts again: the first, and how many more.
-    UPDATE(u32) @ 0x14 {
-        15:0 first;
-        31:16 more;
-    }
-    STATUS(u32) @ 0x18 {
-        0:0 busy => bool;
-        15:8 error;
-    }
-    /// Work for a queue, which raises its interrupt.
-    DOORBELL(u32) @ 0x1c {
-        15:0 queue;
-    }
+    TABLE_LO(u32) @ 0x8 { 31:0 address; }
+    TABLE_HI(u32) @ 0xc { 31:0 address; }
+    CONTROL(u32) @ 0x10 { 0:0 enable => bool; }
+    /// Makes the device read contexts again: the first, and the number of those after it.
+    UPDATE(u32) @ 0x14 { 15:0 first; 31:16 more; }
+    STATUS(u32) @ 0x18 { 0:0 busy => bool; 15:8 error; }
+    /// Raises the interrupt of a queue.
+    DOORBELL(u32) @ 0x1c { 15:0 queue; }
 }
 
 const MAGIC_VALUE: u32 = 0x51534d49;
@@ -95,10 +70,9 @@ const MAX_QUEUES: u32 = 4;
 
 type Registers<'a> = Window<'a, 0x1000>;
 
-// The message store: contexts, how the device is told of a change, and the irq chip.
-
+/// The context of a queue. The device has a copy of it.
 #[repr(C)]
-#[derive(FromBytes, IntoBytes)]
+#[derive(FromBytes, IntoBytes, Immutable)]
 struct Context {
     address: u64,
     data: u32,
@@ -107,82 +81,94 @@ struct Context {
     reserved: [u32; 3],
 }
 
-struct QueueChip;
+struct QueueChip<'a> {
+    regs: Registers<'a>,
+    contexts: MemoryQueue<Context>,
+}
 
-impl Commands<0x1000> for QueueChip {
-    fn enable(regs: Registers<'_>, table: u64) -> Result {
+#[vtable]
+impl Chip for QueueChip<'_> {
+    const NAME: &'static CStr = c"QUEUE-IMS";
+
+    fn mask(&self, slot: usize) {
+        self.contexts.change(slot, |c| io_write!(c, .mask, 1));
+    }
+
+    fn unmask(&self, slot: usize) {
+        self.contexts.change(slot, |c| io_write!(c, .mask, 0));
+    }
+
+    fn state(&self, slot: usize) -> Option<State> {
+        let context = self.contexts.get(slot)?;
+        Some(State {
+            masked: io_read!(context, .mask) != 0,
+            pending: io_read!(context, .pending) != 0,
+        })
+    }
+
+    fn write_message(&self, slot: usize, message: Message) {
+        self.contexts.change(slot, |c| {
+            io_write!(c, .address, message.address);
+            io_write!(c, .data, message.data);
+        });
+    }
+
+    fn enable(&self) -> Result {
+        let (regs, table) = (self.regs, self.contexts.dma_address());
+        // The device may still have another table, from before a kexec.
+        regs.write_reg(CONTROL::zeroed());
+        self.contexts.change_all(|c| io_write!(c, .pending, 0));
         regs.write_reg(TABLE_LO::from_raw(table as u32));
         regs.write_reg(TABLE_HI::from_raw((table >> 32) as u32));
         regs.write_reg(CONTROL::zeroed().with_enable(true));
         Ok(())
     }
 
-    fn update(regs: Registers<'_>, first: u16, last: u16) -> Result {
-        regs.write_reg(UPDATE::zeroed().with_first(first).with_more(last - first));
+    fn flush(&self) -> Result {
+        self.contexts.update(|first, last| {
+            let update = UPDATE::zeroed().with_first(first).with_more(last - first);
+            self.regs.write_reg(update);
 
-        let (sleep, timeout) = (Delta::from_micros(100), Delta::from_secs(1));
-        let idle = |status: &STATUS| !status.busy();
-        let status = read_poll_timeout(|| Ok(regs.read(STATUS)), idle, sleep, timeout)?;
-        (status.error().get() == 0).then_some(()).ok_or(EIO)
-    }
-
-    fn disable(regs: Registers<'_>) {
-        regs.write_reg(CONTROL::zeroed());
-        // Reading returns when that has been taken.
-        regs.read(CONTROL);
-    }
-}
-
-impl Chip for QueueChip {
-    const NAME: &'static CStr = c"QUEUE-IMS";
-    type Store<'a> = MemoryQueue<'a, Context, Self, 0x1000>;
-
-    fn mask(slot: View<'_, Self>, _control: u32) {
-        io_write!(slot, .mask, 1);
-    }
-
-    fn unmask(slot: View<'_, Self>, _control: u32) {
-        io_write!(slot, .mask, 0);
-    }
-
-    fn state(slot: View<'_, Self>) -> Option<ims::State> {
-        Some(ims::State {
-            masked: io_read!(slot, .mask) != 0,
-            pending: io_read!(slot, .pending) != 0,
+            let idle = |status: &STATUS| !status.busy();
+            let (sleep, timeout) = (Delta::from_micros(100), Delta::from_secs(1));
+            let status = read_poll_timeout(|| Ok(self.regs.read(STATUS)), idle, sleep, timeout)?;
+            (status.error().get() == 0).then_some(()).ok_or(EIO)
         })
     }
+}
 
-    fn write_message(slot: View<'_, Self>, message: Message) {
-        io_write!(slot, .address, message.address);
-        io_write!(slot, .data, message.data);
+impl Drop for QueueChip<'_> {
+    fn drop(&mut self) {
+        self.regs.write_reg(CONTROL::zeroed());
+        // The read returns when the device does not access the contexts any more.
+        self.regs.read(CONTROL);
     }
 }
 
-// The driver.
+struct QueueHandler;
 
-struct Nothing;
-
-impl irq::Handler for Nothing {
-    fn handle(&self) -> IrqReturn {
+impl Handler for QueueHandler {
+    fn handle(&self, _line: &Line) -> IrqReturn {
         IrqReturn::Handled
     }
 }
 
-type Queue<'a> = msi::Requested<'a, Interrupt<'a, QueueChip>, Nothing>;
+type Queue<'a> = Registration<'a, Interrupt<'a, QueueChip<'a>>, QueueHandler>;
 
 #[pin_data]
-struct State<'a> {
+struct Sample<'a> {
     #[pin]
     queues: Mutex<KVec<Queue<'a>>>,
     regs: Registers<'a>,
-    domain: ims::Domain<'a, QueueChip>,
+    domain: &'a Domain<QueueChip<'a>>,
 }
 
-type HeldState = Held<ForLt!(State<'_>)>;
+type HeldSample = Held<ForLt!(Sample<'_>)>;
 
-impl<'a> State<'a> {
+impl<'a> Sample<'a> {
     fn new(holder: &Holder<'_, 'a>) -> Result<Pin<KBox<Self>>> {
-        let dev = holder.device();
+        let (dev, handlers) = (holder.device(), holder.handlers());
+        let device = dev.as_ref().name();
         let regs = Registers::new(holder, 0, c"rust_driver_ims")?;
         if regs.read(MAGIC).into_raw() != MAGIC_VALUE {
             dev_err!(dev, "the device does not respond\n");
@@ -190,22 +176,18 @@ impl<'a> State<'a> {
         }
 
         let slots = regs.read(QUEUES).queues().get();
-        let store = MemoryQueue::new(holder, regs, slots)?;
-        let domain = ims::Domain::new(holder, store)
+        let contexts = MemoryQueue::new(dev.as_ref(), slots)?;
+        let domain = Domain::new(holder, slots, QueueChip { regs, contexts })
             .inspect_err(|e| dev_err!(dev, "cannot use the message store: {e:?}\n"))?;
 
-        let count = slots.min(MAX_QUEUES);
-        let spread = Affinity::spread(count)?.managed(false);
-        let owner = domain.owner(domain.unlimited())?;
         let mut queues = KVec::new();
-        for interrupt in owner.alloc_block(count, None, Some(&spread))? {
-            let number = queues.len();
-            let name = fmt!("rust_driver_ims-{}-queue{number}", dev.as_ref().name());
-            let name = Arc::new(CString::try_from_fmt(name)?, GFP_KERNEL)?;
-            let queue = msi::request(interrupt, Flags::TRIGGER_NONE, name, None, Ok(Nothing));
+        for number in 0..slots.min(MAX_QUEUES) {
+            let name = holder.name(fmt!("rust_driver_ims-{device}-queue{number}"))?;
+            let interrupt = domain.alloc()?;
+            let queue = handlers.request(interrupt, Flags::TRIGGER_NONE, name, Ok(QueueHandler));
             queues.push(queue.map_err(|(error, _)| error)?, GFP_KERNEL)?;
         }
-        dev_info!(dev, "{count} of {slots} queues\n");
+        dev_info!(dev, "{} of {slots} queues\n", queues.len());
 
         KBox::pin_init(
             try_pin_init!(Self { queues <- new_mutex!(queues), regs, domain }? Error),
@@ -214,27 +196,89 @@ impl<'a> State<'a> {
     }
 }
 
-// What debugfs shows, and how the device is exercised from there.
+struct Driver<'a>(&'a HeldSample);
 
-fn publish<'s, 'b>(
-    held: &'s HeldState,
-    _state: &'s State<'b>,
-    publisher: &Publisher<'_, 's>,
-) -> Result {
-    publisher.debugfs("rust_driver_ims", held, files)
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <Driver<'static> as pci::Driver>::IdInfo,
+    [(DeviceId::from_id(Vendor::REDHAT_QUMRANET, 0x10f0), ())]
+);
+
+#[vtable]
+impl pci::Driver for Driver<'static> {
+    type IdInfo = ();
+    type Data<'b> = Driver<'b>;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'b>(
+        dev: &'b pci::Device<Core<'_>>,
+        _info: Option<&'b Self::IdInfo>,
+    ) -> impl PinInit<Driver<'b>, Error> + 'b {
+        dev.enable_managed()?;
+        HeldSample::probe(dev, |holder| Sample::new(holder), publish).map(Driver)
+    }
+
+    fn suspend<'b>(_dev: &'b pci::Device<Core<'_>>, this: Pin<&Driver<'b>>) -> Result {
+        this.0.with(|sample| sample.domain.suspend());
+        Ok(())
+    }
+
+    fn resume<'b>(_dev: &'b pci::Device<Core<'_>>, this: Pin<&Driver<'b>>) -> Result {
+        this.0.with(|sample| sample.domain.resume())
+    }
+
+    fn reset_prepare<'b>(_dev: &'b pci::Device<Core<'_>>, this: Pin<&Driver<'b>>) {
+        this.0.with(|sample| sample.domain.suspend());
+    }
+
+    fn reset_done<'b>(dev: &'b pci::Device<Core<'_>>, this: Pin<&Driver<'b>>) {
+        if let Err(e) = this.0.with(|sample| sample.domain.resume()) {
+            dev_err!(dev, "cannot restore the message store: {e:?}\n");
+        }
+    }
 }
 
-fn files<'data>(held: &'data HeldState, dir: &ScopedDir<'data, '_>) {
+kernel::module_pci_driver! {
+    type: Driver<'static>,
+    name: "rust_driver_ims",
+    authors: ["rust-ims maintainers"],
+    description: "Rust message store sample",
+    license: "GPL v2",
+}
+
+// Only for tests, from here to the end: debugfs shows the contexts, and rings and masks queues.
+
+fn publish<'s, 'b>(_sample: &'s Sample<'b>, publisher: &Publisher<'_, 's, HeldSample>) -> Result {
+    publisher.debugfs("rust_driver_ims", files)
+}
+
+fn files<'data>(held: &'data HeldSample, dir: &ScopedDir<'data, '_>) {
     dir.read_callback_file(c"slots", held, &slots);
     dir.write_only_callback_file(c"control", held, &control);
 }
 
-fn slots(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    held.with(|state| state.domain.show(f))
+fn slots(held: &HeldSample, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, " slot  virq      count state")?;
+    held.with(|sample| {
+        let mut result = Ok(());
+        sample.domain.for_each(|slot, virq, count| {
+            let state = match sample.domain.state(slot.into()) {
+                None => "unknown",
+                Some(state) => match (state.masked, state.pending) {
+                    (true, false) => "masked",
+                    (true, true) => "masked,pending",
+                    (false, false) => "unmasked",
+                    (false, true) => "unmasked,pending",
+                },
+            };
+            result = result.and(writeln!(f, "{slot:>5} {virq:>5} {count:>10} {state}"));
+        });
+        result
+    })
 }
 
 /// Runs `ring QUEUE`, `mask QUEUE` or `unmask QUEUE`.
-fn control(held: &HeldState, reader: &mut UserSliceReader) -> Result {
+fn control(held: &HeldSample, reader: &mut UserSliceReader) -> Result {
     let mut text = [0; 16];
     let text = text.get_mut(..reader.len()).ok_or(EINVAL)?;
     reader.read_slice(text)?;
@@ -242,13 +286,13 @@ fn control(held: &HeldState, reader: &mut UserSliceReader) -> Result {
     let (verb, number) = text.split_once(' ').ok_or(EINVAL)?;
     let number: usize = number.parse().map_err(|_| EINVAL)?;
 
-    held.with(|state| {
-        let mut queues = state.queues.lock();
+    held.with(|sample| {
+        let mut queues = sample.queues.lock();
         let queue = queues.get_mut(number).ok_or(ENOENT)?;
         match verb {
             "ring" => {
-                let doorbell = DOORBELL::zeroed().with_queue(queue.source().index());
-                state.regs.write_reg(doorbell);
+                let doorbell = DOORBELL::zeroed().with_queue(queue.source().slot());
+                sample.regs.write_reg(doorbell);
                 Ok(())
             }
             "mask" => queue.mask(),
@@ -256,58 +300,4 @@ fn control(held: &HeldState, reader: &mut UserSliceReader) -> Result {
             _ => Err(EINVAL),
         }
     })
-}
-
-struct SampleDriver<'a>(&'a HeldState);
-
-kernel::pci_device_table!(
-    PCI_TABLE,
-    <SampleDriver<'static> as pci::Driver>::IdInfo,
-    [(
-        pci::DeviceId::from_id(pci::Vendor::REDHAT_QUMRANET, 0x10f0),
-        ()
-    )]
-);
-
-impl pci::Driver for SampleDriver<'static> {
-    type IdInfo = ();
-    type Data<'bound> = SampleDriver<'bound>;
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
-
-    fn probe<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
-        _info: Option<&'bound Self::IdInfo>,
-    ) -> impl PinInit<SampleDriver<'bound>, Error> + 'bound {
-        pdev.enable_managed()?;
-        let held = HeldState::probe(pdev, |holder| State::new(holder), publish)?;
-        Ok(SampleDriver(held))
-    }
-
-    const HAS_SUSPEND: bool = true;
-
-    fn suspend<'bound>(_pdev: &'bound pci::Device<Bound>, this: Pin<&SampleDriver<'bound>>) {
-        this.0.with(|state| state.domain.suspend());
-    }
-
-    fn resume_early<'bound>(
-        _pdev: &'bound pci::Device<Bound>,
-        this: Pin<&SampleDriver<'bound>>,
-    ) -> Result {
-        this.0.with(|state| state.domain.resume())
-    }
-
-    fn resume<'bound>(
-        pdev: &'bound pci::Device<Bound>,
-        this: Pin<&SampleDriver<'bound>>,
-    ) -> Result {
-        Self::resume_early(pdev, this)
-    }
-}
-
-kernel::module_pci_driver! {
-    type: SampleDriver<'static>,
-    name: "rust_driver_ims",
-    authors: ["rust-ims maintainers"],
-    description: "Rust message store sample",
-    license: "GPL v2",
 }

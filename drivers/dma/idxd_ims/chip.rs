@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The message store's irq chip.
+//! The irq chip of the message store.
 
 use crate::regs::{
     SlotControl,
@@ -10,9 +10,7 @@ use kernel::{
     ims::{
         self,
         MmioArray,
-        Pasid,
-        State,
-        View, //
+        State, //
     },
     io::{
         io_read,
@@ -22,34 +20,36 @@ use kernel::{
     prelude::*, //
 };
 
-pub(crate) struct Chip;
+/// The slots, and the control word that unmasks one.
+#[derive(Clone, Copy)]
+pub(crate) struct Chip<'a> {
+    pub(crate) slots: MmioArray<'a, SlotRegisters>,
+    pub(crate) control: u32,
+}
 
-impl ims::Chip for Chip {
+#[vtable]
+impl ims::Chip for Chip<'_> {
     const NAME: &'static CStr = c"IDXD-IMS";
-    type Store<'a> = MmioArray<'a, SlotRegisters>;
 
-    fn control(pasid: Option<Pasid>) -> u32 {
-        match pasid {
-            Some(pasid) => SlotControl::zeroed().with_pasid_en(true).with_pasid(pasid),
-            None => SlotControl::zeroed(),
+    #[inline(always)]
+    fn mask(&self, slot: usize) {
+        if let Some(slot) = self.slots.get(slot) {
+            io_write!(slot, .control, self.control | SlotControl::MASK_MASK);
         }
-        .into_raw()
     }
 
     #[inline(always)]
-    fn mask(slot: View<'_, Self>, control: u32) {
-        io_write!(slot, .control, control | SlotControl::MASK_MASK);
+    fn unmask(&self, slot: usize) {
+        if let Some(slot) = self.slots.get(slot) {
+            io_write!(slot, .control, self.control);
+        }
     }
 
     #[inline(always)]
-    fn unmask(slot: View<'_, Self>, control: u32) {
-        io_write!(slot, .control, control);
-    }
-
-    #[inline(always)]
-    fn state(slot: View<'_, Self>) -> Option<State> {
+    fn state(&self, slot: usize) -> Option<State> {
+        let slot = self.slots.get(slot)?;
         let control = io_read!(slot, .control);
-        // Reserved bits are never set: all ones come from a device that is gone.
+        // Reserved bits read as zero: all ones mean that the device does not respond.
         if control == u32::MAX {
             return None;
         }
@@ -62,10 +62,12 @@ impl ims::Chip for Chip {
     }
 
     #[inline(always)]
-    fn write_message(slot: View<'_, Self>, message: Message) {
-        // CAST: The address takes two registers.
-        io_write!(slot, .address_lo, message.address as u32);
-        io_write!(slot, .address_hi, (message.address >> 32) as u32);
-        io_write!(slot, .data, message.data);
+    fn write_message(&self, slot: usize, message: Message) {
+        if let Some(slot) = self.slots.get(slot) {
+            // CAST: The address has two registers.
+            io_write!(slot, .address_lo, message.address as u32);
+            io_write!(slot, .address_hi, (message.address >> 32) as u32);
+            io_write!(slot, .data, message.data);
+        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Keeps a device from being used while it is reset or asleep, or handles while they are given out.
+//! Keeps a device from being used while it is reset or suspended, and handles while one is
+//! requested.
 
 use kernel::{
     new_condvar,
@@ -17,7 +18,7 @@ struct State {
     closed: bool,
 }
 
-/// Lets any number of tasks in, or one close it at a time.
+/// A gate that any number of tasks can be inside of, or that one task at a time can close.
 #[pin_data]
 pub(crate) struct Gate {
     #[pin]
@@ -40,7 +41,7 @@ impl Gate {
         })
     }
 
-    /// Waits until the gate is open. A task that has a pass of it must not ask for another.
+    /// Waits until the gate is open. The task must not have a pass of it already.
     pub(crate) fn enter(&self) -> Pass<'_> {
         let mut state = self.state.lock();
 
@@ -51,7 +52,7 @@ impl Gate {
         Pass(self)
     }
 
-    /// Closes the gate, and waits until all have left.
+    /// Closes the gate, and waits until all passes are dropped.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
 
@@ -66,7 +67,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// As [`Self::open`], and nobody closes it before the caller is in.
+    /// Opens the gate and enters it, before another task can close it.
     pub(crate) fn open_and_enter(&self) -> Pass<'_> {
         let mut state = self.state.lock();
 

@@ -2,36 +2,28 @@
 
 //! Driver for the Intel Data Streaming Accelerator (DSA) with its interrupt message store (IMS).
 //!
-//! MSI-X vector 0 takes the device's own events. Each enabled work queue is a subdevice, whose
-//! driver allocates interrupts of the message store for it, from the device's own irq domain.
+//! MSI-X vector 0 delivers the device's own events. Each enabled work queue is a subdevice, whose
+//! driver allocates interrupts of the message store for it, from the irq domain of the device.
 
 use kernel::{
     auxiliary,
     bindings,
-    debugfs::ScopedDir,
-    device::{
-        Bound,
-        Core, //
-    },
+    device::Core,
     driver,
-    fmt,
     held::{
         Held,
         Holder,
         Publisher, //
     },
-    ims::Limits,
-    msi,
+    ims::Quota,
     new_mutex,
     pci,
     prelude::*,
-    str::CString,
     sync::{
         atomic::{
             Atomic,
             Relaxed, //
         },
-        Arc,
         Mutex, //
     },
     types::{
@@ -41,35 +33,43 @@ use kernel::{
     InPlaceModule, //
 };
 
+mod capabilities;
 mod chip;
 mod client;
+mod command;
+mod configuration;
+mod debugfs;
 mod device;
+mod events;
 mod gate;
+mod handles;
 mod interrupt;
+mod limit;
 mod parameters;
 mod queue;
+mod recovery;
 mod regs;
+mod session;
+mod storm;
 mod workqueue;
 
 use crate::{
     client::Client,
     device::{
         Device,
-        EventHandler, //
+        EventInterrupt, //
     },
     parameters::Parameters,
     queue::Queue,
-    workqueue::{
-        Share,
-        WorkQueue, //
-    }, //
+    workqueue::WorkQueue, //
 };
 
-/// All of a device.
+/// The state of the driver for one device.
 struct State<'a> {
     device: Pin<KBox<Device<'a>>>,
-    events: Pin<KBox<Mutex<msi::Registered<'a, EventHandler>>>>,
-    queues: KVec<Pin<KBox<Mutex<Queue>>>>,
+    events: Pin<KBox<Mutex<EventInterrupt<'a>>>>,
+    /// The work queues, and the names of their interrupts.
+    queues: KVec<(Pin<KBox<Mutex<Queue>>>, &'a CStr)>,
     parameters: Parameters,
 }
 
@@ -78,7 +78,6 @@ type HeldState = Held<ForLt!(State<'_>)>;
 impl<'a> State<'a> {
     /// Enables the device and its work queues.
     fn new(holder: &Holder<'_, 'a>, parameters: Parameters) -> Result<Pin<KBox<Self>>> {
-        let dev = holder.device();
         let (device, events) = Device::new(holder, &parameters)?;
         let mut state = KBox::new(
             Self {
@@ -90,11 +89,12 @@ impl<'a> State<'a> {
             GFP_KERNEL,
         )?;
 
-        state.start(dev.as_ref())?;
+        state.start(holder)?;
         Ok(state.into())
     }
 
-    fn start(&mut self, dev: &kernel::device::Device<Bound>) -> Result {
+    fn start(&mut self, holder: &Holder<'_, 'a>) -> Result {
+        let dev = holder.device();
         let caps = &self.device.caps;
         let wqs = match self.parameters.wqs {
             0 => caps.wqs,
@@ -102,11 +102,12 @@ impl<'a> State<'a> {
         };
 
         self.device.configure(wqs, &self.parameters)?;
-        self.device.hear()?;
+        self.device.wait_enabled()?;
         for index in 0..wqs {
-            let queue = Queue::new(dev, &self.device, index, &self.parameters)?;
+            let queue = Queue::new(dev.as_ref(), &self.device, index, &self.parameters)?;
             let queue = KBox::pin_init(new_mutex!(queue), GFP_KERNEL)?;
-            self.queues.push(queue, GFP_KERNEL)?;
+            let name = holder.name(fmt!("idxd_ims-{}-wq{index}", dev.as_ref().name()))?;
+            self.queues.push((queue, name), GFP_KERNEL)?;
         }
         dev_info!(
             dev,
@@ -117,16 +118,25 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    /// Configures the device as before, when it has lost its state.
-    fn restart(&self) -> Result {
-        self.events.lock().unmask();
-        // CAST: There are at most 128 work queues.
-        self.device
-            .configure(self.queues.len() as u32, &self.parameters)?;
-        for queue in &self.queues {
-            queue.lock().restart(&self.device)?;
-        }
-        Ok(())
+    /// Stops using the device, before it is reset or suspended.
+    fn suspend(&self) {
+        self.device.suspend();
+        // Its handler accesses the device.
+        let _ = self.events.lock().mask();
+    }
+
+    /// Uses the device again, which has lost its state.
+    fn resume(&self) -> Result {
+        self.device.resume(|| {
+            self.events.lock().unmask()?;
+            // CAST: There are at most 128 work queues.
+            self.device
+                .configure(self.queues.len() as u32, &self.parameters)?;
+            for (queue, _) in &self.queues {
+                queue.lock().restart(&self.device)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -134,53 +144,50 @@ impl Drop for State<'_> {
     fn drop(&mut self) {
         let done = self.device.quiesce();
 
-        // One that was never in use has failed to be configured, which has been said.
-        if let (Err(why), false) = (done, self.queues.is_empty()) {
-            dev_warn!(self.device.pci(), "not reset when unbound: {why}\n");
+        // Without queues the device was not configured, which has been reported.
+        if let (Err(error), false) = (done, self.queues.is_empty()) {
+            dev_warn!(self.device.dev, "not reset when unbound: {error}\n");
         }
     }
 }
 
-/// Shows the device in debugfs, and its work queues as subdevices with a share of the slots each.
-fn publish<'s, 'b>(
-    held: &'s HeldState,
-    state: &'s State<'b>,
-    publisher: &Publisher<'_, 's>,
-) -> Result {
+/// Adds the debugfs files of the device, and its work queues as subdevices with a quota of slots
+/// each.
+fn publish<'s, 'b>(state: &'s State<'b>, publisher: &Publisher<'_, 's, HeldState>) -> Result {
     /// Makes the ids of subdevices differ between devices.
     static DEVICES: Atomic<u32> = Atomic::new(0);
 
     let (device, parameters) = (&*state.device, &state.parameters);
-    let dev = device.pci();
     let slots = device.domain.size();
-    let limits = Limits {
-        guarantee: parameters.guarantee,
-        ceiling: match parameters.ceiling {
+    let quota = Quota {
+        min: parameters.min_slots,
+        max: match parameters.max_slots {
             0 => slots,
-            ceiling => ceiling.min(slots),
+            max => max.min(slots),
         },
     };
     let first_id = DEVICES.fetch_add(1, Relaxed) << 8;
 
-    publisher.debugfs("idxd_ims", held, files)?;
+    publisher.debugfs("idxd_ims", debugfs::files)?;
     // CAST: There are at most 128 work queues.
-    for (index, queue) in (0u32..).zip(&state.queues) {
-        let owner = device.domain.owner(limits).inspect_err(|e| {
-            dev_err!(dev, "cannot give {limits:?} to work queue {index}: {e:?}\n");
+    for (index, (queue, name)) in (0u32..).zip(&state.queues) {
+        let owner = device.domain.owner(quota).inspect_err(|e| {
+            dev_err!(
+                device.dev,
+                "no slots for work queue {index}, of {quota:?}: {e:?}\n"
+            );
         })?;
-        let name = fmt!("idxd_ims-{}-wq{index}", dev.as_ref().name());
         let wq = WorkQueue {
             device,
             index,
             queue,
             owner,
             pasid: parameters.pasid,
-            file_ceiling: parameters.file_ceiling,
+            max_per_file: parameters.max_per_file,
             storm_limit: parameters.storm_limit,
-            name: Arc::new(CString::try_from_fmt(name)?, GFP_KERNEL)?,
+            name,
         };
 
-        publisher.attributes(&CString::try_from_fmt(fmt!("wq{index}"))?, Share(owner))?;
         publisher.subdevice::<CovariantForLt!(WorkQueue<'_>)>(
             client::MODULE,
             client::SUBDEVICE,
@@ -189,34 +196,6 @@ fn publish<'s, 'b>(
         )?;
     }
     Ok(())
-}
-
-fn files<'data>(held: &'data HeldState, dir: &ScopedDir<'data, '_>) {
-    dir.read_callback_file(c"slots", held, &show_slots);
-    dir.read_callback_file(c"counters", held, &show_counters);
-}
-
-/// Slots in use: slot, virq, count as the core sees it, message, state.
-fn show_slots(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    held.with(|state| state.device.domain.show(f))
-}
-
-fn show_counters(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    held.with(|state| {
-        let (domain, events) = (state.device.domain, &state.device.events);
-
-        writeln!(f, "slots {}", domain.size())?;
-        writeln!(f, "used {}", domain.used())?;
-        writeln!(f, "stale {}", domain.stale())?;
-        writeln!(f, "enabled {}", events.enabled.load(Relaxed))?;
-        writeln!(f, "errors {}", events.errors.load(Relaxed))?;
-        writeln!(f, "last_error {:#x}", events.last_error.load(Relaxed))?;
-        writeln!(f, "halts {}", events.halts.load(Relaxed))?;
-        let revoked = events.handles_revoked.load(Relaxed);
-        writeln!(f, "handles_revoked {revoked}")?;
-        writeln!(f, "failures {}", state.device.failures.load(Relaxed))?;
-        writeln!(f, "recoveries {}", state.device.recoveries.load(Relaxed))
-    })
 }
 
 struct Driver<'a>(&'a HeldState);
@@ -240,6 +219,7 @@ kernel::pci_device_table!(
     ]
 );
 
+#[vtable]
 impl pci::Driver for Driver<'static> {
     type IdInfo = ();
     type Data<'bound> = Driver<'bound>;
@@ -260,25 +240,31 @@ impl pci::Driver for Driver<'static> {
         this.0.with(|state| state.device.unbind());
     }
 
-    const HAS_SUSPEND: bool = true;
-
-    fn suspend<'bound>(_pdev: &'bound pci::Device<Bound>, this: Pin<&Driver<'bound>>) {
+    fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) {
         this.0.with(|state| {
-            state.device.suspend();
-            // Its handler uses the device.
-            state.events.lock().mask();
+            state.suspend();
+            // A kernel that is started with kexec finds a disabled device. If this fails, it has
+            // to reset the function.
+            let _ = state.device.quiesce();
         });
     }
 
-    fn resume_early<'bound>(
-        _pdev: &'bound pci::Device<Bound>,
-        this: Pin<&Driver<'bound>>,
-    ) -> Result {
-        this.0.with(|state| state.device.resume_early())
+    fn suspend<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) -> Result {
+        this.0.with(|state| state.suspend());
+        Ok(())
     }
 
-    fn resume<'bound>(_pdev: &'bound pci::Device<Bound>, this: Pin<&Driver<'bound>>) -> Result {
-        this.0.with(|state| state.device.resume(|| state.restart()))
+    fn resume<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) -> Result {
+        this.0.with(|state| state.resume())
+    }
+
+    fn reset_prepare<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) {
+        this.0.with(|state| state.suspend());
+    }
+
+    fn reset_done<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) {
+        // An error is reported. The next call that uses the device returns it.
+        let _ = this.0.with(|state| state.resume());
     }
 }
 
@@ -287,7 +273,7 @@ struct Module {
     #[pin]
     _pci: driver::Registration<pci::Adapter<Driver<'static>>>,
     #[pin]
-    _auxiliary: driver::Registration<auxiliary::Adapter<Client>>,
+    _auxiliary: driver::Registration<auxiliary::Adapter<Client<'static>>>,
 }
 
 impl InPlaceModule for Module {
@@ -320,23 +306,23 @@ module! {
         },
         shared: u32 {
             default: 0,
-            description: "1: work queues are shared, which takes a PASID; 0: dedicated (default)",
+            description: "1: work queues are shared, which needs a PASID; 0: dedicated (default)",
         },
-        guarantee: u32 {
+        min_slots: u32 {
             default: 1,
-            description: "Slots that other work queues leave to each, 0 to 65536 (1)",
+            description: "Slots that are reserved for each work queue, 0 to 65536 (1)",
         },
-        ceiling: u32 {
+        max_slots: u32 {
             default: 0,
-            description: "Slots that each work queue can have, 1 to 65536; 0 for all (default)",
+            description: "Maximum slots of each work queue, 1 to 65536; 0 for all (default)",
         },
-        file_ceiling: u32 {
+        max_per_file: u32 {
             default: 2048,
-            description: "Interrupts that one open file can have, 1 to 65536 (2048)",
+            description: "Maximum interrupts of one open file, 1 to 65536 (2048)",
         },
         storm_limit: u32 {
             default: 100000,
-            description: "Times in a second that an interrupt may come; 0 for any (100000)",
+            description: "Maximum interrupts in a second, else masked; 0 for any (100000)",
         },
     },
 }

@@ -4,104 +4,131 @@
 
 use crate::{
     chip::Chip,
-    device::Handle,
     gate::Pass,
+    handles::Handle,
+    limit::RateLimit,
     workqueue::WorkQueue, //
 };
 use kernel::{
     eventfd::EventFd,
+    held::{
+        Handler,
+        Handlers,
+        Line,
+        Registration, //
+    },
     ims::{
         self,
         State, //
     },
     irq::{
-        self,
         Flags,
         IrqReturn, //
     },
-    msi,
     new_spinlock_irq,
     prelude::*,
     sync::SpinLockIrq, //
 };
 
-/// The handler: signals an eventfd, and counts how often.
+type Source<'a> = ims::Interrupt<'a, Chip<'a>>;
+
+/// The handler: signals an eventfd, and counts the signals.
 #[pin_data]
-pub(crate) struct Signal {
+pub(crate) struct Signal<'a> {
     #[pin]
     target: SpinLockIrq<(EventFd, u64)>,
+    limit: RateLimit<'a>,
 }
 
-impl irq::Handler for Signal {
-    fn handle(&self) -> IrqReturn {
-        let (eventfd, count) = &mut *self.target.lock();
+impl Handler for Signal<'_> {
+    fn handle(&self, line: &Line) -> IrqReturn {
+        {
+            let (eventfd, count) = &mut *self.target.lock();
 
-        *count += 1;
-        eventfd.signal();
+            *count += 1;
+            eventfd.signal();
+        }
+        self.limit.count(line);
         IrqReturn::Handled
     }
 }
 
-/// An interrupt, with or without an eventfd. With one it has a vector, and the device's handle that
-/// descriptors name it by.
+/// An interrupt, with or without an eventfd. With an eventfd it has a vector, and the handle by
+/// which descriptors name it.
 pub(crate) enum Interrupt<'a> {
-    Unbound(ims::Interrupt<'a, Chip>),
+    Unbound(Source<'a>),
     Bound {
-        requested: msi::Requested<'a, ims::Interrupt<'a, Chip>, Signal>,
+        registration: Registration<'a, Source<'a>, Signal<'a>>,
         handle: Handle,
     },
 }
 
 impl<'a> Interrupt<'a> {
-    pub(crate) fn interrupt(&self) -> &ims::Interrupt<'a, Chip> {
+    pub(crate) fn source(&self) -> &Source<'a> {
         match self {
-            Self::Unbound(interrupt) => interrupt,
-            Self::Bound { requested, .. } => requested.source(),
+            Self::Unbound(source) => source,
+            Self::Bound { registration, .. } => registration.source(),
         }
     }
 
     /// Binds the interrupt to `eventfd`. If that fails it stays as it was.
-    pub(crate) fn bind(self, wq: &WorkQueue<'a>, eventfd: EventFd) -> (Self, Result) {
-        let interrupt = match self {
-            Self::Unbound(interrupt) => interrupt,
-            Self::Bound { ref requested, .. } => {
+    pub(crate) fn bind(
+        self,
+        wq: &WorkQueue<'a>,
+        handlers: &'a Handlers<'a>,
+        eventfd: EventFd,
+    ) -> (Self, Result) {
+        let source = match self {
+            Self::Unbound(source) => source,
+            Self::Bound {
+                ref registration, ..
+            } => {
                 let old = {
-                    let mut target = requested.handler().target.lock();
+                    let mut target = registration.handler().target.lock();
                     core::mem::replace(&mut *target, (eventfd, 0))
                 };
+                // Not with the lock held: this may free the eventfd.
                 drop(old);
                 return (self, Ok(()));
             }
         };
 
+        let limit = RateLimit::new(wq.storm_limit, wq.name);
         let signal = try_pin_init!(Signal {
             target <- new_spinlock_irq!((eventfd, 0)),
+            limit,
         }? Error);
-        let (flags, name) = (Flags::TRIGGER_NONE, wq.name.clone());
-        let requested = match msi::request(interrupt, flags, name, wq.storm_limit, signal) {
-            Ok(requested) => requested,
-            Err((error, interrupt)) => return (Self::Unbound(interrupt), Err(error)),
+        let registration = match handlers.request(source, Flags::TRIGGER_NONE, wq.name, signal) {
+            Ok(registration) => registration,
+            Err((error, source)) => return (Self::Unbound(source), Err(error)),
         };
-        match wq.device.request_handle(requested.source().index()) {
-            Ok((handle, _)) => (Self::Bound { requested, handle }, Ok(())),
-            Err(error) => (Self::Unbound(requested.release()), Err(error)),
+        match wq.device.request_handle(registration.source().slot()) {
+            Ok((handle, _)) => (
+                Self::Bound {
+                    registration,
+                    handle,
+                },
+                Ok(()),
+            ),
+            Err(error) => (Self::Unbound(registration.release()), Err(error)),
         }
     }
 
-    /// Takes the eventfd from the interrupt, which then has a slot only: masked, and pending when
-    /// it is raised. What was sent before is kept, for another eventfd.
+    /// Unbinds the interrupt from its eventfd. It keeps its slot, which is masked and becomes
+    /// pending when it is raised. An interrupt that was sent before is delivered to the next
+    /// eventfd.
     pub(crate) fn unbind(self, wq: &WorkQueue<'a>) -> Self {
         match self {
             Self::Unbound(_) => self,
             Self::Bound {
-                mut requested,
+                mut registration,
                 handle,
             } => {
-                // What is on its way has a vector and a handle until it has come. A device that
-                // fails here has been reported.
-                let _ = requested.mask();
+                // The vector and the handle must not be reused before interrupts in flight have
+                // arrived. Failures of the device have been reported.
+                let _ = registration.mask();
                 let _ = wq.device.release_handle(handle);
-                Self::Unbound(requested.release())
+                Self::Unbound(registration.release())
             }
         }
     }
@@ -109,26 +136,30 @@ impl<'a> Interrupt<'a> {
     pub(crate) fn set_masked(&mut self, masked: bool) -> Result {
         match self {
             Self::Unbound(_) => Err(EINVAL),
-            Self::Bound { requested, .. } if masked => requested.mask(),
-            Self::Bound { requested, .. } => requested.unmask(),
+            Self::Bound { registration, .. } if masked => registration.mask(),
+            Self::Bound { registration, .. } => registration.unmask(),
         }
     }
 
-    /// Returns what descriptors name the interrupt by as long as the pass exists.
+    /// Returns the handle of the interrupt, which is valid as long as the pass exists.
     pub(crate) fn handle(&mut self, wq: &WorkQueue<'a>) -> Result<(Handle, Pass<'a>)> {
-        let Self::Bound { requested, handle } = self else {
+        let Self::Bound {
+            registration,
+            handle,
+        } = self
+        else {
             return Err(EINVAL);
         };
-        let pass = wq.device.use_handle(handle, requested.source().index())?;
+        let pass = wq.device.use_handle(handle, registration.source().slot())?;
         Ok((*handle, pass))
     }
 
-    /// Returns the slot's state and how often the eventfd was signalled.
+    /// Returns the state of the slot, and the number of signals of the eventfd.
     pub(crate) fn state(&self) -> Result<(State, u64)> {
         let count = match self {
             Self::Unbound(_) => 0,
-            Self::Bound { requested, .. } => requested.handler().target.lock().1,
+            Self::Bound { registration, .. } => registration.handler().target.lock().1,
         };
-        Ok((self.interrupt().state().ok_or(EIO)?, count))
+        Ok((self.source().state().ok_or(EIO)?, count))
     }
 }

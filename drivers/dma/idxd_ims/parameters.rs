@@ -2,33 +2,35 @@
 
 //! The module parameters, checked.
 
-use crate::module_parameters;
+use crate::{
+    module_parameters,
+    regs::Pasid, //
+};
 use core::{
     num::NonZero,
     ops::RangeInclusive, //
 };
 use kernel::{
     device::Bound,
-    ims::Pasid,
     pci,
     prelude::*,
     time::Delta, //
 };
 
-/// The module parameters, as a device gets them.
+/// The module parameters.
 pub(crate) struct Parameters {
     /// Work queues to enable; 0 for all.
     pub(crate) wqs: u32,
     pub(crate) timeout: Delta,
     pub(crate) pasid: Option<Pasid>,
     pub(crate) shared: bool,
-    /// Slots that each work queue can count on.
-    pub(crate) guarantee: u32,
-    /// Slots that each work queue can have; 0 for all.
-    pub(crate) ceiling: u32,
-    /// Interrupts that one open file can have.
-    pub(crate) file_ceiling: u32,
-    /// How often an interrupt may come in a second before it is masked.
+    /// Slots that are reserved for each work queue.
+    pub(crate) min_slots: u32,
+    /// Maximum number of slots of each work queue; 0 for all.
+    pub(crate) max_slots: u32,
+    /// Maximum number of interrupts of one open file.
+    pub(crate) max_per_file: u32,
+    /// Maximum number of times that an interrupt may arrive in a second.
     pub(crate) storm_limit: Option<NonZero<u32>>,
 }
 
@@ -59,22 +61,22 @@ impl Parameters {
                 )?
                 .into(),
             ),
-            // -1 is no PASID, nor is what it is cast to.
+            // -1 stands for none, and has too many bits.
             pasid: Pasid::try_new(pasid),
             shared: within("shared", module_parameters::shared.value().into(), 0..=1)? != 0,
-            guarantee: within(
-                "guarantee",
-                module_parameters::guarantee.value().into(),
+            min_slots: within(
+                "min_slots",
+                module_parameters::min_slots.value().into(),
                 0..=1 << 16,
             )?,
-            ceiling: within(
-                "ceiling",
-                module_parameters::ceiling.value().into(),
+            max_slots: within(
+                "max_slots",
+                module_parameters::max_slots.value().into(),
                 0..=1 << 16,
             )?,
-            file_ceiling: within(
-                "file_ceiling",
-                module_parameters::file_ceiling.value().into(),
+            max_per_file: within(
+                "max_per_file",
+                module_parameters::max_per_file.value().into(),
                 1..=1 << 16,
             )?,
             storm_limit: NonZero::new(module_parameters::storm_limit.value()),
@@ -87,8 +89,8 @@ impl Parameters {
             );
             return Err(EINVAL);
         }
-        if parameters.ceiling != 0 && parameters.guarantee > parameters.ceiling {
-            dev_err!(dev, "parameter guarantee is above parameter ceiling\n");
+        if parameters.max_slots != 0 && parameters.min_slots > parameters.max_slots {
+            dev_err!(dev, "parameter min_slots is above parameter max_slots\n");
             return Err(EINVAL);
         }
         Ok(parameters)

@@ -14,7 +14,6 @@ use kernel::{
     },
     dma::Coherent,
     fmt,
-    ims::Pasid,
     io::{
         io_read,
         io_write,
@@ -24,18 +23,18 @@ use kernel::{
     time::Delta, //
 };
 
-/// Where things are in the memory of a queue, in words of 8 bytes. A completion record has 32 bytes
-/// and their alignment.
+/// Layout of the memory of a queue, in words of 8 bytes. A completion record has a size and an
+/// alignment of 32 bytes.
 const COMPLETION: usize = 0;
 const SOURCE: usize = 8;
 const TARGET: usize = SOURCE + Queue::MAX_COPY / 8;
 const WORDS: usize = TARGET + Queue::MAX_COPY / 8;
 
-/// What a descriptor has the device do.
+/// Operation of a descriptor.
 #[derive(Clone, Copy)]
 pub(crate) enum Operation {
     Noop,
-    /// Copy so many bytes, at most [`Queue::MAX_COPY`].
+    /// Copies a number of bytes, at most [`Queue::MAX_COPY`].
     Copy(usize),
 }
 
@@ -47,12 +46,12 @@ pub(crate) struct Queue {
     memory: Coherent<[u64]>,
     timeout: Delta,
     submitted: u64,
-    /// A descriptor never completed, and may still.
+    /// A descriptor did not complete in time, and still may.
     stuck: bool,
 }
 
 impl Queue {
-    /// The most that [`Queue::copy`] copies, in bytes.
+    /// Maximum length of [`Queue::copy`], in bytes.
     pub(crate) const MAX_COPY: usize = 8192;
 
     /// Enables work queue `index`.
@@ -76,7 +75,7 @@ impl Queue {
         })
     }
 
-    /// Enables the work queue again, after the device was reset.
+    /// Enables the work queue after a reset of the device.
     pub(crate) fn restart(&mut self, device: &Device<'_>) -> Result {
         self.stuck = false;
         device.enable_wq(self.index)
@@ -85,8 +84,8 @@ impl Queue {
     /// Runs an operation that raises the interrupt of `handle`, and waits for its completion
     /// record. Sleeps.
     ///
-    /// Errors: [`ETIMEDOUT`] if it does not complete, and from then on until the device is reset,
-    /// [`ESTALE`] if the device does not know the handle any more, [`EIO`] if it fails.
+    /// Errors: [`ETIMEDOUT`] if it does not complete, and then always until the device is reset,
+    /// [`ESTALE`] if the handle is not valid any more, [`EIO`] if it fails.
     pub(crate) fn run(&mut self, device: &Device<'_>, op: Operation, handle: u16) -> Result {
         match op {
             Operation::Noop => self.submit(device, OPCODE_NOOP, handle, [0, 0], 0),
@@ -94,14 +93,14 @@ impl Queue {
         }
     }
 
-    /// Has the device copy `bytes` bytes, and compares.
+    /// Makes the device copy `bytes` bytes, and compares them.
     fn copy(&mut self, device: &Device<'_>, handle: u16, bytes: usize) -> Result {
         if self.stuck {
             return Err(ETIMEDOUT);
         }
 
         let words = bytes.div_ceil(8);
-        // Another pattern each time, and never zero, which is what the target is cleared to.
+        // A new pattern each time. No word of it is zero, which the target is cleared to.
         let pattern = |word: usize| (word as u64 + 1) << 32 | (self.submitted & 0xffff_ffff) | 1;
         for word in 0..words {
             io_write!(self.memory, [try: SOURCE + word], pattern(word));
@@ -118,7 +117,7 @@ impl Queue {
         for word in 0..words {
             let source = io_read!(self.memory, [try: SOURCE + word]);
             let target = io_read!(self.memory, [try: TARGET + word]);
-            // The last word may be copied in part.
+            // Only a part of the last word may have been copied.
             let copied = match (word + 1) * 8 {
                 end if end <= bytes => u64::MAX,
                 end => u64::MAX >> (8 * (end - bytes)),
@@ -189,7 +188,7 @@ impl Queue {
         )
         .inspect_err(|_| {
             self.stuck = true;
-            device.broke();
+            device.mark_broken();
             self.report(device, opcode, fmt!("does not complete"));
         })?;
         match status {

@@ -2,9 +2,9 @@
 
 //! Registers and structures of the Data Streaming Accelerator.
 //!
-//! Names and layouts follow `drivers/dma/idxd/registers.h` and `include/uapi/linux/idxd.h`, but for
-//! the slots of the message store, which the Intel Scalable I/O Virtualization specification and
-//! the DSA architecture specification (Interrupt Message Storage) lay out.
+//! Names and layouts follow `drivers/dma/idxd/registers.h` and `include/uapi/linux/idxd.h`. Those
+//! of the slots follow the Intel Scalable I/O Virtualization specification and the DSA architecture
+//! specification (Interrupt Message Storage).
 
 use kernel::{
     bitfield,
@@ -12,17 +12,20 @@ use kernel::{
     num::Bounded, //
 };
 
+/// A process address space id: 20 bits, as PCIe defines it.
+pub(crate) type Pasid = Bounded<u32, 20>;
+
 /// BAR of the registers and tables.
 pub(crate) const REGISTERS_BAR: u32 = 0;
 /// Bytes of an entry of MSIXPERM.
 pub(crate) const MSIX_PERMISSION_SIZE: usize = 8;
 /// BAR of the work queue portals.
 pub(crate) const PORTALS_BAR: u32 = 2;
-/// Bytes of BAR 0 that the fixed registers take; tables lie beyond.
+/// Size of the fixed registers in BAR 0, in bytes; tables follow.
 pub(crate) const END: usize = 0x100;
 /// Unit of the table offsets, in bytes.
 pub(crate) const TABLE_MULT: usize = 0x100;
-/// Slots that one step of `GENCAP.max_ims_mult` stands for.
+/// Unit of `GENCAP.max_ims_mult`, in slots.
 pub(crate) const IMS_MULT: u32 = 256;
 
 register! {
@@ -78,7 +81,7 @@ register! {
     /// Device state.
     pub(crate) GENSTS(u32) @ 0x90 {
         1:0 state;
-        /// What a halted device takes to work again.
+        /// Kind of reset that a halted device needs.
         3:2 reset_type;
     }
 
@@ -121,18 +124,18 @@ register! {
     }
 }
 
-/// Operations that the device has, a bit each.
+/// Operations of the device, a bit for each.
 pub(crate) const OPCAP: usize = 0x40;
-/// Bytes of [`OPCAP`], and of a work queue's choice of it.
+/// Size of [`OPCAP`], and of the operations of a work queue, in bytes.
 pub(crate) const OPCAP_SIZE: usize = 32;
 
 /// `GENSTS.state` of a device that was reset.
 pub(crate) const STATE_DISABLED: u32 = 0;
-/// `GENSTS.state` of a device that takes work.
+/// `GENSTS.state` of a device that accepts descriptors.
 pub(crate) const STATE_ENABLED: u32 = 1;
-/// `GENSTS.state` of a device that takes no work any more.
+/// `GENSTS.state` of a device that accepts no descriptors before it is reset.
 pub(crate) const STATE_HALTED: u32 = 3;
-/// `GENSTS.reset_type`: a reset of the function, `IDXD_DEVICE_RESET_FLR`. Above are those of more.
+/// `GENSTS.reset_type`: a reset of the function, `IDXD_DEVICE_RESET_FLR`. Larger values need more.
 pub(crate) const RESET_FLR: u32 = 1;
 
 /// Commands, `enum idxd_cmd`.
@@ -222,6 +225,7 @@ pub(crate) mod grpcfg {
 
 /// A slot of the message store.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct SlotRegisters {
     pub(crate) address_lo: u32,
     pub(crate) address_hi: u32,

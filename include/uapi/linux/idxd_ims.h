@@ -6,8 +6,8 @@
  * the device's message store, each with an eventfd that is signalled when the
  * interrupt arrives. Closing the file frees them.
  *
- * Every structure begins with its size, so that it can grow at its end. It is
- * never smaller than here (EINVAL). What is beyond the size that the kernel knows
+ * Every structure begins with its size, so that it can grow at its end. It must
+ * not be smaller than here (EINVAL). Bytes beyond the size that the kernel knows
  * must be zero (E2BIG), and so must reserved fields and unknown flags (EINVAL).
  *
  * Documentation/userspace-api/idxd_ims.rst lists the errors.
@@ -20,19 +20,19 @@
 
 #define IDXD_IMS_TYPE	0xBB
 
-/* The work queue takes descriptors with the PASID in idxd_ims_query.pasid. */
+/* Descriptors of the work queue have the PASID in idxd_ims_query.pasid. */
 #define IDXD_IMS_QUERY_PASID	0x1
 
 /**
- * struct idxd_ims_query - The message store, as far as the work queue may use it
+ * struct idxd_ims_query - Query what the work queue and the file use, and may use
  * @size: Size of this structure
  * @flags: Output: IDXD_IMS_QUERY_*
  * @slots: Output: slots of the device's message store
- * @used: Output: slots that the work queue holds, through whatever files
- * @guarantee: Output: slots that other work queues leave to this one
- * @ceiling: Output: slots that the work queue can hold
+ * @used: Output: slots that the work queue uses, through all files
+ * @min: Output: slots that are reserved for the work queue
+ * @max: Output: slots that the work queue can use
  * @file_used: Output: interrupts of this file
- * @file_ceiling: Output: interrupts that this file can have
+ * @file_max: Output: interrupts that this file can have
  * @pasid: Output: PASID of the work queue
  * @reserved: Must be zero
  */
@@ -41,32 +41,30 @@ struct idxd_ims_query {
 	__u32 flags;
 	__u32 slots;
 	__u32 used;
-	__u32 guarantee;
-	__u32 ceiling;
+	__u32 min;
+	__u32 max;
 	__u32 file_used;
-	__u32 file_ceiling;
+	__u32 file_max;
 	__u32 pasid;
 	__u32 reserved;
 };
 
 /*
- * Fail if the work queue has another PASID than idxd_ims_alloc.pasid. With this or
- * without, the device checks that descriptors have the work queue's, if it has one.
+ * Fail if the work queue has another PASID than idxd_ims_alloc.pasid. With or without
+ * this flag, the device checks descriptors for the PASID of the work queue.
  */
 #define IDXD_IMS_ALLOC_PASID	0x1
-/* Deliver to the CPU idxd_ims_alloc.cpu, if it is online, until told otherwise. */
+/* Deliver to the CPU idxd_ims_alloc.cpu if it is online, until the affinity changes. */
 #define IDXD_IMS_ALLOC_CPU	0x2
-/* With IDXD_IMS_ALLOC_CPU: to no other CPU, ever. Masked while it is offline. */
-#define IDXD_IMS_ALLOC_MANAGED	0x4
 
 /**
  * struct idxd_ims_alloc - Allocate an interrupt
  * @size: Size of this structure
  * @flags: IDXD_IMS_ALLOC_*
  * @eventfd: The eventfd to signal, or -1: see struct idxd_ims_bind
- * @pasid: PASID of 20 bits, if the flag says so; otherwise zero
- * @cpu: Number of a CPU, if the flag says so; otherwise zero
- * @id: Output: names the interrupt in this file
+ * @pasid: PASID of 20 bits with IDXD_IMS_ALLOC_PASID, otherwise zero
+ * @cpu: Number of a CPU with IDXD_IMS_ALLOC_CPU, otherwise zero
+ * @id: Output: number of the interrupt in this file
  * @virq: Output: its Linux interrupt number
  * @slot: Output: its slot in the message store
  */
@@ -82,14 +80,14 @@ struct idxd_ims_alloc {
 };
 
 /**
- * struct idxd_ims_bind - Give an interrupt another eventfd
+ * struct idxd_ims_bind - Bind an interrupt to another eventfd, or to none
  * @size: Size of this structure
  * @id: The interrupt
  * @eventfd: The eventfd to signal from now on, or -1 for none
  * @reserved: Must be zero
  *
- * Without an eventfd an interrupt keeps its slot, which is masked and pending if
- * it is raised, but has no vector.
+ * An interrupt without an eventfd has no vector. It keeps its slot, which is masked,
+ * and becomes pending when it is raised.
  */
 struct idxd_ims_bind {
 	__u32 size;
@@ -119,7 +117,7 @@ struct idxd_ims_interrupt {
  * @id: The interrupt
  * @flags: Output: IDXD_IMS_STATE_*, read from the device
  * @reserved: Must be zero
- * @count: Output: how often the eventfd that it has now was signalled
+ * @count: Output: number of signals of its eventfd since it was bound to that
  */
 struct idxd_ims_state {
 	__u32 size;
@@ -131,13 +129,13 @@ struct idxd_ims_state {
 
 /* No operation: completes, and raises the interrupt. */
 #define IDXD_IMS_OP_NOOP	0
-/* Copy idxd_ims_submit.length bytes between two buffers of the driver, and compare them. */
+/* Copy idxd_ims_submit.length bytes between two buffers of the driver, and compare. */
 #define IDXD_IMS_OP_COPY	1
 
 /**
  * struct idxd_ims_submit - Submit a descriptor and wait until it has completed
  * @size: Size of this structure
- * @id: The interrupt that the descriptor raises; it has an eventfd
+ * @id: The interrupt that the descriptor raises; it must have an eventfd
  * @op: IDXD_IMS_OP_*
  * @length: Bytes to copy, 1 to 8192; zero for IDXD_IMS_OP_NOOP
  *
@@ -150,7 +148,7 @@ struct idxd_ims_submit {
 	__u32 length;
 };
 
-/* Their numbers do not tell the size, so that they stay when a structure grows. */
+/* The numbers do not contain the size, and so do not change when a structure grows. */
 #define IDXD_IMS_QUERY	_IO(IDXD_IMS_TYPE, 0x00)
 #define IDXD_IMS_ALLOC	_IO(IDXD_IMS_TYPE, 0x01)
 #define IDXD_IMS_FREE	_IO(IDXD_IMS_TYPE, 0x02)

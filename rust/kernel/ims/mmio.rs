@@ -2,9 +2,7 @@
 
 //! A message store in the device: an array of slots in one of its BARs.
 
-use super::Store;
 use crate::{
-    bindings,
     io::{
         Io,
         IoBackend,
@@ -14,11 +12,7 @@ use crate::{
         MmioRaw, //
     },
     pci::Window,
-    prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+    prelude::*, //
 };
 use core::marker::PhantomData;
 
@@ -26,12 +20,11 @@ use core::marker::PhantomData;
 ///
 /// # Invariants
 ///
-/// From `base`, `slots` values of type `S` are mapped and aligned for `'a`. `awake` is no more.
+/// From `base`, `slots` values of type `S` are mapped and aligned for `'a`.
+#[derive(Clone, Copy)]
 pub struct MmioArray<'a, S> {
     base: usize,
     slots: usize,
-    /// As `slots`, or zero while the store is suspended.
-    awake: Atomic<usize>,
     _slots: PhantomData<&'a [S]>,
 }
 
@@ -65,60 +58,18 @@ impl<'a, S> MmioArray<'a, S> {
         Ok(Self {
             base,
             slots,
-            awake: Atomic::new(slots),
             _slots: PhantomData,
         })
     }
-}
 
-// SAFETY: The mapping belongs to a `Window`, hence to the device until it is unbound.
-unsafe impl<S: Send + Sync + 'static> Store for MmioArray<'_, S> {
-    type View<'x>
-        = Mmio<'x, S>
-    where
-        Self: 'x;
-
-    #[inline]
-    fn slots(&self) -> u32 {
-        // CAST: `new()` has it from 32 bits.
-        self.slots as u32
-    }
-
+    /// Returns a view of the registers of `slot`, if there is such a slot.
     #[inline(always)]
-    fn slot(&self, index: usize) -> Option<Mmio<'_, S>> {
-        // SAFETY: There are as many slots.
-        unsafe { self.slot_below(self.slots, index) }
-    }
-
-    #[inline(always)]
-    fn awake_slot(&self, index: usize) -> Option<Mmio<'_, S>> {
-        // SAFETY: `awake` is no more than `slots`, per the type invariant.
-        unsafe { self.slot_below(self.awake.load(Relaxed), index) }
-    }
-
-    fn suspend(&self) {
-        self.awake.store(0, Relaxed);
-        // Callbacks run with interrupts off, which holds up RCU's grace period.
-        // SAFETY: The caller may sleep.
-        unsafe { bindings::synchronize_rcu_expedited() };
-    }
-
-    fn resume(&self) {
-        self.awake.store(self.slots, Relaxed);
-    }
-}
-
-impl<S> MmioArray<'_, S> {
-    /// # Safety
-    ///
-    /// `end` must be no more than `slots`.
-    #[inline(always)]
-    unsafe fn slot_below(&self, end: usize, index: usize) -> Option<Mmio<'_, S>> {
-        if index >= end {
+    pub fn get(&self, slot: usize) -> Option<Mmio<'a, S>> {
+        if slot >= self.slots {
             return None;
         }
         // The mapping has all of the slot, so that neither wraps.
-        let offset = index.wrapping_mul(size_of::<S>());
+        let offset = slot.wrapping_mul(size_of::<S>());
         let slot = MmioRaw::new(self.base.wrapping_add(offset));
 
         // SAFETY: The slot is mapped per the type invariant.
@@ -126,7 +77,7 @@ impl<S> MmioArray<'_, S> {
     }
 }
 
-/// A table of slots in plain memory that stands for a device's, for tests.
+/// A table of slots in plain memory in place of a device's, for tests.
 #[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]
 impl<'a, S> MmioArray<'a, S> {
     pub(super) fn fake(table: &'a mut [S]) -> Self {
@@ -134,7 +85,6 @@ impl<'a, S> MmioArray<'a, S> {
         Self {
             base: table.as_mut_ptr().expose_provenance(),
             slots: table.len(),
-            awake: Atomic::new(table.len()),
             _slots: PhantomData,
         }
     }

@@ -1,442 +1,284 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The slot allocator.
+//! Slot allocator.
 
 use crate::{
-    bitmap::BitmapVec,
     new_mutex,
     prelude::*,
     sync::Mutex, //
 };
 
-/// How many slots an owner may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Number of slots that the owner can always have: nobody else gets them.
-    pub guarantee: u32,
-    /// Number of slots that the owner can have at most.
-    pub ceiling: u32,
+/// Number of slots that an owner may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Number of slots that are reserved for the owner.
+    pub min: u32,
+    /// Maximum number of slots.
+    pub max: u32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Owner {
-    limits: Limits,
+    quota: Quota,
     used: u32,
 }
 
 impl Owner {
-    /// Returns how many free slots nobody else may take.
-    fn pledge(self) -> u32 {
-        self.limits.guarantee.saturating_sub(self.used)
-    }
-}
-
-/// The free slots that rest.
-struct Ring {
-    slots: KVVec<u16>,
-    oldest: usize,
-    count: usize,
-}
-
-impl Ring {
-    /// Returns the place of that number, counted around once at most.
-    fn wrap(&self, place: usize) -> usize {
-        place.checked_sub(self.slots.len()).unwrap_or(place)
-    }
-
-    fn pop(&mut self) -> Option<u16> {
-        self.count = self.count.checked_sub(1)?;
-        let slot = self.slots[self.oldest];
-        self.oldest = self.wrap(self.oldest + 1);
-        Some(slot)
-    }
-
-    /// Appends `slot`, for which there must be room.
-    fn push(&mut self, slot: u16) {
-        let end = self.wrap(self.oldest + self.count);
-        self.slots[end] = slot;
-        self.count += 1;
+    /// Returns the number of free slots that are reserved for this owner.
+    fn reserved(&self) -> i32 {
+        // CAST: There are at most 65536 slots.
+        self.quota.min.saturating_sub(self.used) as i32
     }
 }
 
 struct State {
-    /// Clear are the bits of the free slots that do not rest.
-    map: BitmapVec,
-    /// No bit below this one is clear.
-    hint: usize,
-    resting: Ring,
-    /// Number of free slots.
-    free: u32,
+    size: u32,
+    /// A bit for each slot, set if the slot is free.
+    ///
+    /// This is not a [`BitmapVec`](crate::bitmap::BitmapVec), as its checks and calls would make
+    /// [`Allocator::take`] and [`Allocator::free`] half as expensive again.
+    free: KVVec<u64>,
+    /// Where the search for a free slot starts: after the last one that was allocated.
+    cursor: usize,
+    /// Number of free slots that are not reserved. Retired slots can make it negative.
+    spare: i32,
+    retired: u32,
     owners: KVVec<Owner>,
-    /// Sum of the owners' pledges. More than `free` only after slots were retired.
-    pledged: u32,
 }
 
 impl State {
-    // Drivers would compile it each.
-    #[inline(never)]
-    fn new(slots: u32) -> Result<Self> {
-        if slots == 0 || slots > 1 << 16 {
+    fn new(size: u32) -> Result<Self> {
+        if size == 0 || size > 1 << 16 {
             return Err(EINVAL);
         }
+        let mut free = KVVec::from_elem(!0, size.div_ceil(64) as usize, GFP_KERNEL)?;
 
-        // With the bitmap, less than a byte for each slot of a large store.
-        let room = if slots <= 256 { slots } else { slots / 4 };
+        // The last word may have bits without a slot.
+        free[(size - 1) as usize / 64] >>= size.wrapping_neg() % 64;
         Ok(Self {
-            map: BitmapVec::new(slots as usize, GFP_KERNEL)?,
-            hint: 0,
-            resting: Ring {
-                slots: KVVec::from_elem(0, room as usize, GFP_KERNEL)?,
-                oldest: 0,
-                count: 0,
-            },
-            free: slots,
+            size,
+            free,
+            cursor: 0,
+            // CAST: Checked above.
+            spare: size as i32,
+            retired: 0,
             owners: KVVec::new(),
-            pledged: 0,
         })
     }
 
-    fn owner(&self, index: u16) -> Result<Owner> {
-        self.owners.get(usize::from(index)).copied().ok_or(EINVAL)
+    /// Clears the first bit that is set from `start` on, and returns its index.
+    fn clear_next(free: &mut [u64], start: usize) -> Option<usize> {
+        let mut index = start / 64;
+        let mut mask = !0 << (start % 64);
+
+        while let Some(word) = free.get_mut(index) {
+            let found = *word & mask;
+            if found != 0 {
+                let bit = found.trailing_zeros();
+                *word ^= 1 << bit;
+                return Some(index << 6 | bit as usize);
+            }
+            mask = !0;
+            index += 1;
+        }
+        None
     }
 
-    fn change(&mut self, owner: u16, change: impl FnOnce(&mut Owner)) {
-        let owner = &mut self.owners[usize::from(owner)];
+    /// Reserves what `owner` needs for a new quota. It had `reserved` slots reserved.
+    fn reserve(&mut self, owner: &Owner, reserved: i32) -> Result {
+        let Quota { min, max } = owner.quota;
 
-        self.pledged -= owner.pledge();
-        change(owner);
-        self.pledged += owner.pledge();
-    }
-
-    /// Checks what is to become of an owner to which `before` is pledged.
-    fn check(&self, owner: Owner, before: u32) -> Result {
-        if owner.limits.guarantee > owner.limits.ceiling || owner.limits.ceiling == 0 {
+        if max == 0 || min > max {
             return Err(EINVAL);
         }
-        if owner.limits.ceiling as usize > self.map.len() {
+        if max > self.size {
             return Err(ERANGE);
         }
-        let after = owner.pledge();
-        // With slots retired, even a lower guarantee may be too high: it is a way out still.
-        if after > before && self.pledged - before + after > self.free {
+        let more = owner.reserved() - reserved;
+        // To reserve fewer slots must succeed, even if too many are retired.
+        if more > self.spare.max(0) {
             return Err(ENOSPC);
         }
+        self.spare -= more;
         Ok(())
-    }
-
-    /// Has `take` take `count` consecutive slots for `owner`, and returns the first.
-    #[inline]
-    fn reserve(
-        &mut self,
-        owner: u16,
-        count: u32,
-        take: impl FnOnce(&mut Self) -> Option<usize>,
-    ) -> Result<u16> {
-        let before = self.owner(owner)?;
-        if count > before.limits.ceiling.saturating_sub(before.used) {
-            return Err(EDQUOT);
-        }
-        if count + self.pledged - before.pledge() > self.free {
-            return Err(ENOSPC);
-        }
-
-        let first = take(self).ok_or(ENOSPC)?;
-        self.change(owner, |owner| owner.used += count);
-        self.free -= count;
-        // CAST: There are at most 65536 slots.
-        Ok(first as u16)
-    }
-
-    /// Takes the lowest slot that does not rest, or else the one that rests longest.
-    #[inline]
-    fn take(&mut self) -> Option<usize> {
-        let Some(slot) = self.next_clear(self.hint) else {
-            self.hint = self.map.len();
-            return self.resting.pop().map(usize::from);
-        };
-
-        self.map.set_bit(slot);
-        self.hint = slot + 1;
-        Some(slot)
-    }
-
-    fn take_block(&mut self, count: usize) -> Option<usize> {
-        if count == 1 {
-            return self.take();
-        }
-        let first = self.find(count).or_else(|| {
-            while self.wake().is_some() {}
-            self.find(count)
-        })?;
-
-        for index in first..first + count {
-            self.map.set_bit(index);
-        }
-        Some(first)
-    }
-
-    fn find(&self, count: usize) -> Option<usize> {
-        let mut start = self.hint;
-
-        loop {
-            start = self.next_clear(start)?;
-            let end = self.map.next_bit(start).unwrap_or(self.map.len());
-            if end - start >= count {
-                return Some(start);
-            }
-            start = end;
-        }
-    }
-
-    /// Returns the first clear bit from `start` on.
-    #[inline]
-    fn next_clear(&self, start: usize) -> Option<usize> {
-        // A hardened bitmap panics where nothing is left to search.
-        if start >= self.map.len() {
-            return None;
-        }
-        self.map.next_zero_bit(start)
-    }
-
-    /// Ends the rest of the slot that rests longest.
-    fn wake(&mut self) -> Option<()> {
-        let index = usize::from(self.resting.pop()?);
-
-        self.map.clear_bit(index);
-        self.hint = self.hint.min(index);
-        Some(())
     }
 }
 
-/// Hands out the slots of a message store to their owners, such as work queues.
+/// Allocates the slots of a message store for owners, such as work queues, with a quota each.
 ///
-/// Owners share the store. Each has a ceiling, and a guarantee that holds whatever the others do.
-///
-/// # Order
-///
-/// A slot that is freed rests. The next one given out is the lowest that is free and does not
-/// rest; if all that are free rest, it is the one freed longest ago. At most a quarter of the
-/// slots, or all of them in a store of up to 256, rest: when there would be more, the one freed
-/// longest ago ends its rest. A block is the lowest run of free slots that do not rest; if there is
-/// no such run, the rest of all slots ends before it is searched again.
-///
-/// Giving out one slot takes O(words of the bitmap), from the lowest slot that may be free.
+/// Allocation goes round: the search for a free slot starts after the slot that was allocated last,
+/// and continues at slot 0. So a slot is reused as late as possible.
 ///
 /// # Examples
 ///
 /// ```
-/// use kernel::{
-///     ims::{
-///         Allocator,
-///         Limits, //
-///     },
-///     sync::Arc, //
+/// use kernel::ims::{
+///     Allocator,
+///     Quota, //
 /// };
 ///
-/// let slots = Arc::pin_init(Allocator::new(4), GFP_KERNEL)?;
-/// let a = slots.add_owner(Limits { guarantee: 0, ceiling: 3 })?;
-/// let b = slots.add_owner(Limits { guarantee: 2, ceiling: 4 })?;
+/// let slots = KBox::pin_init(Allocator::new(4), GFP_KERNEL)?;
+/// let a = slots.add_owner(Quota { min: 0, max: 3 })?;
+/// let b = slots.add_owner(Quota { min: 2, max: 4 })?;
 ///
-/// let first = slots.reserve(a)?;
-/// let second = slots.reserve(a)?;
-/// assert_eq!((first.index(), second.index()), (0, 1));
-/// // The other two are guaranteed to `b`.
-/// assert_eq!(slots.reserve(a).err(), Some(ENOSPC));
+/// assert_eq!(slots.take(a), Ok(0));
+/// assert_eq!(slots.take(a), Ok(1));
+/// // The other two are reserved for `b`.
+/// assert_eq!(slots.take(a), Err(ENOSPC));
 ///
-/// let block = slots.reserve_block(b, 2)?;
-/// assert_eq!((block[0].index(), block[1].index()), (2, 3));
-///
-/// drop(second);
-/// drop(first);
-/// assert_eq!(slots.reserve(b)?.index(), 1);
+/// slots.free(a, 0);
+/// assert_eq!(slots.take(b), Ok(2));
+/// assert_eq!(slots.take(b), Ok(3));
+/// assert_eq!(slots.take(b), Ok(0));
 /// # Ok::<(), Error>(())
 /// ```
 #[pin_data]
 pub struct Allocator {
+    // A mutex, as all callers may sleep, and adding an owner allocates memory.
     #[pin]
     state: Mutex<State>,
 }
 
 impl Allocator {
-    /// Creates an allocator of `slots` slots, all of them free, and without owners.
+    /// Creates an allocator of `slots` free slots, without owners.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `slots` is zero or more than 65536, [`ENOMEM`] if there is not enough memory.
+    /// [`EINVAL`] if `slots` is 0 or above 65536, [`ENOMEM`].
     pub fn new(slots: u32) -> impl PinInit<Self, Error> {
-        pin_init::pin_init_scope(move || {
-            let state = State::new(slots)?;
-
-            Ok(try_pin_init!(Self {
-                state <- new_mutex!(state),
-            }))
+        try_pin_init!(Self {
+            state <- new_mutex!(State::new(slots)?),
         })
     }
 
-    /// Adds an owner and returns its index. It stays as long as the allocator. May sleep.
+    /// Adds an owner and returns its index. Owners are never removed.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::change_limits`], [`ENOSPC`] also if there are 65536 owners, [`ENOMEM`] if
-    /// there is not enough memory.
-    pub fn add_owner(&self, limits: Limits) -> Result<u16> {
+    /// Those of [`Self::change_quota`]; [`ENOSPC`] if there are 65536 owners; [`ENOMEM`].
+    pub fn add_owner(&self, quota: Quota) -> Result<u16> {
         let mut state = self.state.lock();
-        let owner = Owner { limits, used: 0 };
-
-        state.check(owner, 0)?;
         let index = u16::try_from(state.owners.len()).map_err(|_| ENOSPC)?;
+        let owner = Owner { quota, used: 0 };
+
+        state.owners.reserve(1, GFP_KERNEL)?;
+        state.reserve(&owner, 0)?;
         state.owners.push(owner, GFP_KERNEL)?;
-        state.pledged += owner.pledge();
         Ok(index)
     }
 
-    /// Has `change` change the limits of `owner`. May sleep.
+    /// Changes the quota of `owner`. An owner keeps slots beyond its new maximum.
     ///
-    /// It keeps what it has: if that is more than its new ceiling, it gets no more until it has
-    /// less than that.
+    /// `change` must not use the allocator.
     ///
     /// # Errors
     ///
-    /// Nothing has changed then.
-    ///
-    /// - [`EINVAL`] if there is no such owner, the guarantee is above the ceiling, or the ceiling
-    ///   is zero.
-    /// - [`ERANGE`] if the ceiling is above the number of slots.
-    /// - [`ENOSPC`] if it takes more for the guarantee than before, and all guarantees, or what
-    ///   owners have where that is more, add up to more than the slots that are not retired.
-    pub fn change_limits(&self, owner: u16, change: impl FnOnce(&mut Limits)) -> Result {
+    /// - [`EINVAL`] if there is no such owner, or the maximum is 0 or below the minimum.
+    /// - [`ERANGE`] if the maximum is above the number of slots.
+    /// - [`ENOSPC`] if there are not enough slots to reserve the minimum.
+    pub fn change_quota(&self, owner: u16, change: impl FnOnce(&mut Quota)) -> Result {
         let mut state = self.state.lock();
-        let before = state.owner(owner)?;
-        let mut after = before;
+        let index = usize::from(owner);
+        let old = *state.owners.get(index).ok_or(EINVAL)?;
+        let mut new = old;
 
-        change(&mut after.limits);
-        state.check(after, before.pledge())?;
-        state.change(owner, |owner| *owner = after);
+        change(&mut new.quota);
+        state.reserve(&new, old.reserved())?;
+        state.owners[index] = new;
         Ok(())
     }
 
-    /// Returns the limits of `owner`, or [`EINVAL`] if there is no such owner. May sleep.
-    pub fn limits(&self, owner: u16) -> Result<Limits> {
-        Ok(self.state.lock().owner(owner)?.limits)
+    fn owner(&self, index: u16) -> Owner {
+        let state = self.state.lock();
+        let owner = state.owners.get(usize::from(index));
+
+        owner.copied().unwrap_or_default()
     }
 
-    /// Reserves a slot for `owner`. May sleep.
+    /// Returns the quota of `owner`. It is 0 if there is no such owner.
+    pub fn quota(&self, owner: u16) -> Quota {
+        self.owner(owner).quota
+    }
+
+    /// Returns the number of slots that `owner` has.
+    pub fn used_by(&self, owner: u16) -> u32 {
+        self.owner(owner).used
+    }
+
+    /// Returns the number of slots that owners have.
+    pub fn used(&self) -> u32 {
+        self.state
+            .lock()
+            .owners
+            .iter()
+            .map(|owner| owner.used)
+            .sum()
+    }
+
+    /// Returns the number of slots that are retired.
+    pub fn retired(&self) -> u32 {
+        self.state.lock().retired
+    }
+
+    /// Allocates a slot for `owner`. May sleep.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if there is no such owner.
-    /// - [`EDQUOT`] if the owner would have more slots than its ceiling.
-    /// - [`ENOSPC`] if no slot is free, or those that are free are guaranteed to other owners.
-    pub fn reserve(&self, owner: u16) -> Result<Reservation<'_>> {
-        let index = self.state.lock().reserve(owner, 1, State::take)?;
+    /// - [`EDQUOT`] if the owner has its maximum, or there is no such owner.
+    /// - [`ENOSPC`] if no slot is free, or all free slots are reserved for other owners.
+    pub fn take(&self, owner: u16) -> Result<u16> {
+        let state = &mut *self.state.lock();
+        let owner = state.owners.get_mut(usize::from(owner)).ok_or(EDQUOT)?;
 
-        // SAFETY: Just reserved for `owner`.
-        Ok(unsafe { Reservation::adopt(self, index, owner) })
-    }
-
-    /// Reserves `count` consecutive slots for `owner`, or none, and returns them in ascending
-    /// order. A block of one is the slot that [`Self::reserve`] would give. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Self::reserve`], and:
-    ///
-    /// - [`EINVAL`] if `count` is zero.
-    /// - [`ENOSPC`] if there are not as many consecutive free slots.
-    /// - [`ENOMEM`] if there is not enough memory.
-    pub fn reserve_block(&self, owner: u16, count: u32) -> Result<KVec<Reservation<'_>>> {
-        if count == 0 {
-            return Err(EINVAL);
-        }
-        // Memory is allocated for no more than that.
-        if count > self.limits(owner)?.ceiling {
+        if owner.used >= owner.quota.max {
             return Err(EDQUOT);
         }
-        let mut block = KVec::with_capacity(count as usize, GFP_KERNEL)?;
-        let take = |state: &mut State| state.take_block(count as usize);
-        let first = self.state.lock().reserve(owner, count, take)?;
-
-        for index in (first..=u16::MAX).take(count as usize) {
-            // SAFETY: Just reserved for `owner`.
-            block.push_within_capacity(unsafe { Reservation::adopt(self, index, owner) })?;
+        let reserved = owner.used < owner.quota.min;
+        if !reserved && state.spare <= 0 {
+            return Err(ENOSPC);
         }
-        Ok(block)
+        let slot = State::clear_next(&mut state.free, state.cursor)
+            .or_else(|| State::clear_next(&mut state.free, 0))
+            .ok_or(ENOSPC)?;
+
+        state.cursor = slot + 1;
+        state.spare -= i32::from(!reserved);
+        owner.used += 1;
+        // CAST: There are at most 65536 slots.
+        Ok(slot as u16)
     }
 
-    /// Returns how many slots are not free: reserved or retired. May sleep.
-    pub fn used(&self) -> usize {
-        let state = self.state.lock();
-
-        state.map.len() - state.free as usize
-    }
-
-    /// Returns how many slots `owner` has, or [`EINVAL`] if there is no such owner. May sleep.
-    pub fn used_by(&self, owner: u16) -> Result<usize> {
-        Ok(self.state.lock().owner(owner)?.used as usize)
-    }
-}
-
-/// A slot that belongs to the holder. Dropping it frees the slot, and may sleep.
-///
-/// One that is leaked stays reserved, and counts as one of its owner's.
-///
-/// # Invariants
-///
-/// Slot `index` of `slots` is reserved for this object alone, and counted for `owner`.
-pub struct Reservation<'a> {
-    slots: &'a Allocator,
-    index: u16,
-    owner: u16,
-}
-
-impl<'a> Reservation<'a> {
-    /// # Safety
+    /// Frees `slot`, which `owner` must have. May sleep.
     ///
-    /// Slot `index` of `slots` must be reserved for `owner`, and be nobody else's: reserved now, or
-    /// that of a reservation that was forgotten.
-    pub(super) unsafe fn adopt(slots: &'a Allocator, index: u16, owner: u16) -> Self {
-        // INVARIANT: Per the safety requirements.
-        Self {
-            slots,
-            index,
-            owner,
+    /// Not all wrong numbers are found: [`Self::take`] could then return a slot that is in use, or
+    /// that does not exist.
+    #[inline]
+    pub fn free(&self, owner: u16, slot: u16) {
+        let state = &mut *self.state.lock();
+        let owner = state.owners.get_mut(usize::from(owner));
+        let word = state.free.get_mut(usize::from(slot / 64));
+
+        if let (Some(owner), Some(word)) = (owner, word) {
+            *word |= 1 << (slot % 64);
+            // Wrapping, to save checks for an overflow that cannot happen: the owner has a slot.
+            owner.used = owner.used.wrapping_sub(1);
+            let spare = owner.used >= owner.quota.min;
+            state.spare = state.spare.wrapping_add(spare.into());
         }
     }
 
-    /// Returns the index of the slot.
-    #[inline]
-    pub fn index(&self) -> u16 {
-        self.index
-    }
-
-    /// Returns the index of the owner.
-    #[inline]
-    pub fn owner(&self) -> u16 {
-        self.owner
-    }
-
-    /// Takes the slot out of use for good: its owner has one less, and nobody gets it. May sleep.
+    /// Takes a slot that `owner` must have out of use for good. May sleep.
     ///
-    /// Guarantees do not prevent that. If it leaves too few slots for them, an owner gets one only
-    /// while what is free is enough for the guarantees of the others.
-    pub fn retire(self) {
-        let mut state = self.slots.state.lock();
+    /// Minimums do not prevent that. If it leaves too few slots for them, an owner below its
+    /// minimum gets a slot as long as one is free.
+    pub fn retire(&self, owner: u16) {
+        let state = &mut *self.state.lock();
 
-        state.change(self.owner, |owner| owner.used -= 1);
-        core::mem::forget(self);
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        let mut state = self.slots.state.lock();
-
-        state.change(self.owner, |owner| owner.used -= 1);
-        state.free += 1;
-        if state.resting.count == state.resting.slots.len() {
-            state.wake();
+        if let Some(owner) = state.owners.get_mut(usize::from(owner)) {
+            owner.used -= 1;
+            state.spare -= i32::from(owner.used < owner.quota.min);
+            state.retired += 1;
         }
-        state.resting.push(self.index);
     }
 }
 
@@ -444,7 +286,6 @@ impl Drop for Reservation<'_> {
 #[macros::kunit_tests(rust_kernel_ims_slots)]
 mod tests {
     use super::*;
-    use crate::sync::Arc;
 
     /// xorshift64, for sequences that repeat.
     struct Random(u64);
@@ -458,570 +299,358 @@ mod tests {
         }
     }
 
-    const fn limits(guarantee: u32, ceiling: u32) -> Limits {
-        Limits { guarantee, ceiling }
+    const fn quota(min: u32, max: u32) -> Quota {
+        Quota { min, max }
     }
 
-    fn allocator(slots: u32) -> Result<Arc<Allocator>> {
-        Arc::pin_init(Allocator::new(slots), GFP_KERNEL)
+    fn allocator(slots: u32) -> Result<Pin<KBox<Allocator>>> {
+        KBox::pin_init(Allocator::new(slots), GFP_KERNEL)
     }
 
-    type Held<'a> = KVec<Option<Reservation<'a>>>;
-
-    /// Reserves `count` slots one by one.
-    fn reserve(slots: &Allocator, owner: u16, count: usize) -> Result<Held<'_>> {
-        let mut held = KVec::with_capacity(count, GFP_KERNEL)?;
-
-        for _ in 0..count {
-            held.push(Some(slots.reserve(owner)?), GFP_KERNEL)?;
+    /// Checks that `owner` gets these slots one after the other.
+    fn expect(slots: &Allocator, owner: u16, expected: impl IntoIterator<Item = u16>) {
+        for slot in expected {
+            assert_eq!(slots.take(owner), Ok(slot));
         }
-        Ok(held)
-    }
-
-    /// [`Iterator::eq`] makes symbols that are too long for modpost.
-    fn same<T: PartialEq>(
-        mut left: impl Iterator<Item = T>,
-        right: impl IntoIterator<Item = T>,
-    ) -> bool {
-        for item in right {
-            if left.next() != Some(item) {
-                return false;
-            }
-        }
-        left.next().is_none()
-    }
-
-    fn indices<'a>(held: &'a Held<'_>) -> impl Iterator<Item = u16> + 'a {
-        held.iter().flatten().map(Reservation::index)
     }
 
     #[test]
     fn sizes() -> Result {
-        assert!(size_of::<Option<Reservation<'_>>>() <= 16);
         for size in [0, (1 << 16) + 1, u32::MAX] {
             assert_eq!(allocator(size).err(), Some(EINVAL));
         }
-
         for size in [1, 63, 64, 65, 256, 257, 16128, 1 << 16] {
             let slots = allocator(size)?;
-            let owner = slots.add_owner(limits(0, size))?;
-            let other = slots.add_owner(limits(0, size))?;
+            let owner = slots.add_owner(quota(0, size))?;
+            let other = slots.add_owner(quota(0, size))?;
+            let all = || (0..size).map(|slot| slot as u16);
 
-            // The second time all of them were used.
             for _ in 0..2 {
-                let block = slots.reserve_block(owner, size)?;
-                let indices = block.iter().map(|slot| u32::from(slot.index()));
-                assert!(same(indices, 0..size));
-                assert!(block.iter().all(|slot| slot.owner() == owner));
-                assert_eq!(slots.used(), size as usize);
-                assert_eq!(slots.used_by(owner), Ok(size as usize));
-                assert_eq!(slots.reserve(owner).err(), Some(EDQUOT));
-                assert_eq!(slots.reserve(other).err(), Some(ENOSPC));
-                drop(block);
-                assert_eq!(slots.used(), 0);
-                assert_eq!(slots.used_by(owner), Ok(0));
+                expect(&slots, owner, all());
+                assert_eq!((slots.used(), slots.used_by(owner)), (size, size));
+                assert_eq!(slots.take(owner), Err(EDQUOT));
+                assert_eq!(slots.take(other), Err(ENOSPC));
+                all().for_each(|slot| slots.free(owner, slot));
+                assert_eq!((slots.used(), slots.used_by(owner)), (0, 0));
             }
         }
         Ok(())
     }
 
     #[test]
-    fn freed_longest_ago_first() -> Result {
-        let slots = allocator(256)?;
-        let owner = slots.add_owner(limits(0, 256))?;
+    fn allocation_goes_round() -> Result {
+        for size in [3u16, 64, 100, 128, 300] {
+            let slots = allocator(size.into())?;
+            let owner = slots.add_owner(quota(0, size.into()))?;
 
-        let mut held = reserve(&slots, owner, 250)?;
-        assert!(same(indices(&held), 0..250));
-        for index in [5, 3, 9] {
-            held[index] = None;
-        }
-        // Those that were never used go before.
-        let rest = reserve(&slots, owner, 9)?;
-        assert!(same(
-            indices(&rest),
-            [250, 251, 252, 253, 254, 255, 5, 3, 9]
-        ));
-        assert_eq!(slots.used(), 256);
-
-        // All of them, several times around the ring and each time in another order.
-        drop((held, rest));
-        let mut held = reserve(&slots, owner, 256)?;
-        for step in [3, 7, 255, 1] {
-            let mut order = KVec::new();
-            for index in (0..256).map(|i| i * step % 256) {
-                order.push(held[index].take().map(|slot| slot.index()), GFP_KERNEL)?;
+            // One slot at a time: no slot is reused before all others were.
+            for round in 0..2 * size {
+                expect(&slots, owner, [round % size]);
+                slots.free(owner, round % size);
             }
-            held = reserve(&slots, owner, 256)?;
-            assert!(same(indices(&held), order.into_iter().flatten()));
+            // The cursor passes what is freed behind it.
+            expect(&slots, owner, 0..size - 1);
+            slots.free(owner, size - 2);
+            slots.free(owner, 0);
+            expect(&slots, owner, [size - 1, 0, size - 2]);
+            // The only free slot is found wherever the cursor is.
+            for slot in (0..size).rev() {
+                slots.free(owner, slot);
+                expect(&slots, owner, [slot]);
+            }
         }
         Ok(())
     }
 
     #[test]
-    fn rest_ends_in_a_large_store() -> Result {
-        for (size, resting) in [(257, 64), (1000, 250), (1024, 256)] {
-            let slots = allocator(size)?;
-            let owner = slots.add_owner(limits(0, size))?;
-            let first = size as usize - resting - 3;
-
-            // Three more than can rest.
-            let mut held = reserve(&slots, owner, size as usize)?;
-            for slot in held[first..].iter_mut().rev() {
-                *slot = None;
-            }
-            let awake = reserve(&slots, owner, 3)?;
-            assert!(same(indices(&awake), size as u16 - 3..size as u16));
-            let rested = reserve(&slots, owner, resting)?;
-            assert!(same(
-                indices(&rested),
-                (first as u16..size as u16 - 3).rev()
-            ));
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn ceiling() -> Result {
+    fn maximum() -> Result {
         let slots = allocator(8)?;
-        let owner = slots.add_owner(limits(0, 3))?;
+        let owner = slots.add_owner(quota(0, 3))?;
 
-        let mut held = reserve(&slots, owner, 3)?;
-        assert_eq!(slots.reserve(owner).err(), Some(EDQUOT));
-        held[1] = None;
-        assert_eq!(slots.reserve_block(owner, 2).err(), Some(EDQUOT));
-        held[1] = Some(slots.reserve(owner)?);
+        expect(&slots, owner, 0..3);
+        assert_eq!(slots.take(owner), Err(EDQUOT));
+        slots.free(owner, 1);
+        expect(&slots, owner, [3]);
 
-        // Lowered below what it has, then raised.
-        slots.change_limits(owner, |now| *now = limits(0, 1))?;
-        assert_eq!(slots.used_by(owner), Ok(3));
-        for index in 0..2 {
-            held[index] = None;
-            assert_eq!(slots.reserve(owner).err(), Some(EDQUOT));
+        // Lowered below what the owner has, then raised.
+        slots.change_quota(owner, |quota| quota.max = 1)?;
+        assert_eq!(slots.used_by(owner), 3);
+        for slot in [0, 2, 3] {
+            assert_eq!(slots.take(owner), Err(EDQUOT));
+            slots.free(owner, slot);
         }
-        held[2] = None;
-        held[0] = Some(slots.reserve(owner)?);
-        assert_eq!(slots.reserve(owner).err(), Some(EDQUOT));
-        slots.change_limits(owner, |now| *now = limits(0, 8))?;
-        let rest = reserve(&slots, owner, 7)?;
-        assert_eq!(indices(&rest).count(), 7);
+        expect(&slots, owner, [4]);
+        assert_eq!(slots.take(owner), Err(EDQUOT));
+        slots.change_quota(owner, |quota| quota.max = 8)?;
+        expect(&slots, owner, [5, 6, 7, 0, 1, 2, 3]);
         Ok(())
     }
 
     #[test]
-    fn guarantees_hold_against_a_greedy_owner() -> Result {
+    fn minimums_hold_against_a_greedy_owner() -> Result {
         let slots = allocator(20)?;
-        let greedy = slots.add_owner(limits(1, 20))?;
-        let a = slots.add_owner(limits(4, 6))?;
-        let b = slots.add_owner(limits(5, 5))?;
+        let greedy = slots.add_owner(quota(1, 20))?;
+        let a = slots.add_owner(quota(4, 6))?;
+        let b = slots.add_owner(quota(5, 5))?;
 
-        let mut taken = reserve(&slots, greedy, 11)?;
-        assert_eq!(slots.reserve(greedy).err(), Some(ENOSPC));
-        let mut of_a = reserve(&slots, a, 4)?;
-        // What is left is for `b`, and a slot that another returns is for anyone.
-        assert_eq!(slots.reserve(a).err(), Some(ENOSPC));
-        assert_eq!(slots.reserve(greedy).err(), Some(ENOSPC));
-        taken[3] = None;
-        of_a.push(Some(slots.reserve(a)?), GFP_KERNEL)?;
-        let of_b = reserve(&slots, b, 5)?;
+        expect(&slots, greedy, 0..11);
+        assert_eq!(slots.take(greedy), Err(ENOSPC));
+        expect(&slots, a, 11..15);
+        // The others are reserved for `b`. A slot that another owner frees is for all.
+        assert_eq!(slots.take(a), Err(ENOSPC));
+        assert_eq!(slots.take(greedy), Err(ENOSPC));
+        slots.free(greedy, 3);
+        expect(&slots, a, [15]);
+        expect(&slots, b, [16, 17, 18, 19, 3]);
+        assert_eq!(slots.used(), 20);
+        assert_eq!(slots.take(b), Err(EDQUOT));
+        assert_eq!(slots.take(a), Err(ENOSPC));
 
-        assert_eq!((slots.used(), of_b.len()), (20, 5));
-        assert_eq!(slots.reserve(b).err(), Some(EDQUOT));
-        assert_eq!(slots.reserve(a).err(), Some(ENOSPC));
-
-        // `a` is one above its guarantee: only the next slots are kept for it again.
-        of_a[0] = None;
-        taken[3] = Some(slots.reserve(greedy)?);
-        of_a[1] = None;
-        assert_eq!(slots.reserve(greedy).err(), Some(ENOSPC));
+        // `a` is one above its minimum: only the next slot that it frees is reserved for it.
+        slots.free(a, 11);
+        expect(&slots, greedy, [11]);
+        slots.free(a, 12);
+        assert_eq!(slots.take(greedy), Err(ENOSPC));
+        expect(&slots, a, [12]);
         Ok(())
     }
 
     #[test]
-    fn limits_change_or_stay() -> Result {
+    fn quotas_change_or_stay() -> Result {
         let slots = allocator(10)?;
-        let a = slots.add_owner(limits(4, 10))?;
-        let b = slots.add_owner(limits(6, 6))?;
+        let a = slots.add_owner(quota(4, 10))?;
+        let b = slots.add_owner(quota(6, 6))?;
 
         for (refused, error) in [
-            (limits(3, 2), EINVAL),
-            (limits(0, 0), EINVAL),
-            (limits(12, 11), EINVAL),
-            (limits(0, 11), ERANGE),
-            (limits(11, 11), ERANGE),
-            (limits(5, 10), ENOSPC),
+            (quota(3, 2), EINVAL),
+            (quota(0, 0), EINVAL),
+            (quota(u32::MAX, 10), EINVAL),
+            (quota(0, 11), ERANGE),
+            (quota(u32::MAX, u32::MAX), ERANGE),
+            (quota(5, 10), ENOSPC),
         ] {
-            assert_eq!(slots.change_limits(a, |now| *now = refused), Err(error));
-            assert_eq!(slots.limits(a), Ok(limits(4, 10)));
+            assert_eq!(slots.change_quota(a, |quota| *quota = refused), Err(error));
+            assert_eq!(slots.quota(a), quota(4, 10));
         }
-        assert_eq!(slots.add_owner(limits(1, 1)), Err(ENOSPC));
-        assert_eq!(slots.add_owner(limits(2, 1)), Err(EINVAL));
+        assert_eq!(slots.add_owner(quota(1, 1)), Err(ENOSPC));
+        assert_eq!(slots.add_owner(quota(2, 1)), Err(EINVAL));
         for missing in [2, u16::MAX] {
-            assert_eq!(
-                slots.change_limits(missing, |now| *now = limits(0, 1)),
-                Err(EINVAL)
-            );
-            assert_eq!(slots.limits(missing), Err(EINVAL));
-            assert_eq!(slots.used_by(missing), Err(EINVAL));
-            assert_eq!(slots.reserve(missing).err(), Some(EINVAL));
-            assert_eq!(slots.reserve_block(missing, 1).err(), Some(EINVAL));
+            assert_eq!(slots.change_quota(missing, |_| ()), Err(EINVAL));
+            assert_eq!(slots.quota(missing), quota(0, 0));
+            assert_eq!(slots.used_by(missing), 0);
+            assert_eq!(slots.take(missing), Err(EDQUOT));
+            slots.free(missing, 0);
+            slots.retire(missing);
         }
+        slots.free(a, u16::MAX);
+        assert_eq!((slots.used(), slots.retired()), (0, 0));
 
-        // What is given up here can be had there, but not what is used.
-        slots.change_limits(b, |now| *now = limits(2, 3))?;
-        let held = reserve(&slots, a, 8)?;
-        assert_eq!(slots.reserve(a).err(), Some(ENOSPC));
-        slots.change_limits(a, |now| *now = limits(0, 1))?;
-        assert_eq!(
-            slots.change_limits(b, |now| *now = limits(3, 3)),
-            Err(ENOSPC)
-        );
-        drop(held);
-        slots.change_limits(b, |now| *now = limits(10, 10))?;
-        assert_eq!(slots.add_owner(limits(0, 1)), Ok(2));
-        assert_eq!(slots.reserve(2).err(), Some(ENOSPC));
-        assert_eq!(reserve(&slots, b, 10)?.len(), 10);
+        // One owner gives up what another gets, but not slots in use.
+        slots.change_quota(b, |quota| (quota.min, quota.max) = (2, 3))?;
+        expect(&slots, a, 0..8);
+        assert_eq!(slots.take(a), Err(ENOSPC));
+        slots.change_quota(a, |quota| (quota.min, quota.max) = (0, 1))?;
+        assert_eq!(slots.change_quota(b, |quota| quota.min = 3), Err(ENOSPC));
+        (0..8).for_each(|slot| slots.free(a, slot));
+        slots.change_quota(b, |now| *now = quota(10, 10))?;
+        assert_eq!(slots.add_owner(quota(0, 1)), Ok(2));
+        assert_eq!(slots.take(2), Err(ENOSPC));
+        expect(&slots, b, [8, 9, 0, 1, 2, 3, 4, 5, 6, 7]);
         Ok(())
     }
 
     #[test]
-    fn blocks() -> Result {
-        let slots = allocator(300)?;
-        let owner = slots.add_owner(limits(0, 300))?;
-        let other = slots.add_owner(limits(20, 30))?;
+    fn retired_slots() -> Result {
+        let slots = allocator(4)?;
+        let a = slots.add_owner(quota(2, 4))?;
+        let b = slots.add_owner(quota(2, 4))?;
 
-        assert_eq!(slots.reserve_block(owner, 0).err(), Some(EINVAL));
-        for count in [301, u32::MAX] {
-            assert_eq!(slots.reserve_block(owner, count).err(), Some(EDQUOT));
-        }
-        assert_eq!(slots.reserve_block(other, 31).err(), Some(EDQUOT));
-        assert_eq!(slots.reserve_block(owner, 281).err(), Some(ENOSPC));
+        expect(&slots, a, 0..2);
+        slots.retire(a);
+        slots.free(a, 1);
+        assert_eq!((slots.used(), slots.retired()), (0, 1));
+        assert_eq!((slots.used_by(a), slots.used_by(b)), (0, 0));
 
-        // Every third one is free.
-        let mut held = reserve(&slots, owner, 280)?;
-        for index in (0..280).step_by(3) {
-            held[index] = None;
-        }
-        let used = slots.used();
-        let block = slots.reserve_block(other, 20)?;
-        assert!(same(block.iter().map(Reservation::index), 280..300));
-        assert_eq!(slots.reserve_block(other, 2).err(), Some(ENOSPC));
-        assert_eq!(slots.reserve_block(owner, 2).err(), Some(ENOSPC));
-        assert_eq!(slots.used(), used + 20);
-        assert_eq!(slots.used_by(owner), Ok(used));
+        // Three slots for two minimums of two: first come, first served.
+        assert_eq!(slots.add_owner(quota(1, 1)), Err(ENOSPC));
+        let c = slots.add_owner(quota(0, 4))?;
+        assert_eq!(slots.take(c), Err(ENOSPC));
+        expect(&slots, b, [2, 3]);
+        assert_eq!(slots.take(b), Err(ENOSPC));
+        expect(&slots, a, [1]);
+        assert_eq!(slots.take(a), Err(ENOSPC));
 
-        // The lowest that is long enough, and not what is around it.
-        for index in [100, 101, 200, 202, 203] {
-            held[index] = None;
+        // A minimum can be lowered, though not yet to what is there.
+        slots.free(b, 2);
+        slots.change_quota(b, |quota| quota.min = 1)?;
+        assert_eq!(slots.take(c), Err(ENOSPC));
+        slots.change_quota(a, |quota| quota.min = 0)?;
+        expect(&slots, c, [2]);
+
+        // The cursor passes retired slots.
+        for (owner, slot) in [(a, 1), (b, 3), (c, 2)] {
+            slots.free(owner, slot);
         }
-        let five = slots.reserve_block(other, 5)?;
-        assert!(same(five.iter().map(Reservation::index), 200..205));
-        let three = slots.reserve_block(other, 3)?;
-        assert!(same(three.iter().map(Reservation::index), 99..102));
-        assert_eq!(slots.reserve_block(other, 3).err(), Some(EDQUOT));
-        drop(five);
-        let two = slots.reserve_block(owner, 2)?;
-        assert!(same(two.iter().map(Reservation::index), 200..202));
+        expect(&slots, a, [3, 1]);
+        assert_eq!(slots.take(a), Err(ENOSPC));
+        expect(&slots, b, [2]);
+        assert_eq!(slots.used(), 3);
         Ok(())
     }
 
-    #[test]
-    fn retired_slot_is_skipped() -> Result {
-        let slots = allocator(6)?;
-        let owner = slots.add_owner(limits(0, 6))?;
-
-        let mut held = reserve(&slots, owner, 6)?;
-        for index in [4, 1] {
-            if let Some(slot) = held[index].take() {
-                slot.retire();
-            }
-        }
-        assert_eq!(slots.used(), 6);
-        assert_eq!(slots.used_by(owner), Ok(4));
-        assert_eq!(slots.reserve(owner).err(), Some(ENOSPC));
-
-        for index in [5, 2, 3, 0] {
-            held[index] = None;
-        }
-        assert_eq!(slots.used(), 2);
-        let held = reserve(&slots, owner, 4)?;
-        assert!(same(indices(&held), [5, 2, 3, 0]));
-        drop(held);
-        assert_eq!(slots.reserve_block(owner, 3).err(), Some(ENOSPC));
-        let block = slots.reserve_block(owner, 2)?;
-        assert!(same(block.iter().map(Reservation::index), 2..4));
-        Ok(())
-    }
-
-    #[test]
-    fn retired_slots_void_guarantees() -> Result {
-        let slots = allocator(10)?;
-        let a = slots.add_owner(limits(5, 10))?;
-        let b = slots.add_owner(limits(5, 10))?;
-        let retire = |held: KVec<_>| held.into_iter().flatten().for_each(Reservation::retire);
-
-        retire(reserve(&slots, a, 3)?);
-        assert_eq!(
-            slots.change_limits(a, |now| *now = limits(6, 10)),
-            Err(ENOSPC)
-        );
-        assert_eq!(slots.add_owner(limits(1, 1)), Err(ENOSPC));
-        let of_a = reserve(&slots, a, 2)?;
-        assert_eq!(slots.reserve(a).err(), Some(ENOSPC));
-        let of_b = reserve(&slots, b, 2)?;
-        assert_eq!(slots.reserve(b).err(), Some(ENOSPC));
-        retire(of_a);
-        retire(of_b);
-        assert_eq!(
-            (slots.used(), slots.used_by(a), slots.used_by(b)),
-            (7, Ok(0), Ok(0))
-        );
-
-        // Three slots are left for ten.
-        slots.change_limits(a, |now| *now = limits(1, 10))?;
-        assert_eq!(
-            slots.change_limits(a, |now| *now = limits(2, 10)),
-            Err(ENOSPC)
-        );
-        assert_eq!(slots.reserve(a).err(), Some(ENOSPC));
-        slots.change_limits(b, |now| *now = limits(2, 10))?;
-        assert_eq!(slots.reserve(a)?.index(), 7);
-        slots.change_limits(a, |now| *now = limits(0, 10))?;
-        retire(reserve(&slots, b, 3)?);
-        assert_eq!(slots.used(), 10);
-        assert_eq!(slots.reserve(b).err(), Some(ENOSPC));
-        slots.change_limits(b, |now| *now = limits(1, 1))?;
-        assert_eq!(slots.add_owner(limits(0, 1)), Ok(2));
-        Ok(())
-    }
-
-    #[test]
-    fn leaked_slot_stays_reserved() -> Result {
-        let slots = allocator(2)?;
-        let owner = slots.add_owner(limits(1, 2))?;
-
-        core::mem::forget(slots.reserve(owner)?);
-        assert_eq!((slots.used(), slots.used_by(owner)), (1, Ok(1)));
-        for _ in 0..3 {
-            assert_eq!(slots.reserve(owner)?.index(), 1);
-        }
-        Ok(())
-    }
-
-    const OWNERS: usize = 4;
+    const OWNERS: usize = 6;
 
     #[derive(Clone, Copy, PartialEq)]
-    enum Place {
-        Awake,
-        Resting,
+    enum Slot {
+        Free,
         Used(u16),
         Retired,
     }
 
-    /// Keeps no sums: counts and searches all slots each time.
+    /// What the allocator should do, counted anew each time.
     struct Model {
-        places: KVec<Place>,
-        /// The oldest is first.
-        resting: KVec<u16>,
-        limits: KVec<Limits>,
+        slots: KVec<Slot>,
+        cursor: usize,
+        quotas: KVec<Quota>,
     }
 
     impl Model {
-        fn new(size: usize) -> Result<Self> {
-            Ok(Self {
-                places: KVec::from_elem(Place::Awake, size, GFP_KERNEL)?,
-                resting: KVec::new(),
-                limits: KVec::new(),
-            })
+        fn count(&self, slot: Slot) -> usize {
+            self.slots.iter().filter(|other| **other == slot).count()
         }
 
-        fn count(&self, which: impl Fn(Place) -> bool) -> usize {
-            self.places.iter().filter(|place| which(**place)).count()
+        fn used_by(&self, owner: usize) -> usize {
+            self.count(Slot::Used(owner as u16))
         }
 
-        fn limits(&self, owner: u16) -> Result<Limits> {
-            self.limits.get(usize::from(owner)).copied().ok_or(EINVAL)
+        fn reserved(&self, owner: usize) -> usize {
+            (self.quotas[owner].min as usize).saturating_sub(self.used_by(owner))
         }
 
-        fn used_by(&self, owner: u16) -> Result<usize> {
-            self.limits(owner)
-                .map(|_| self.count(|place| place == Place::Used(owner)))
+        /// Returns the number of free slots that are not reserved, or with `without`, those that
+        /// are not reserved for the other owners.
+        fn spare(&self, without: Option<usize>) -> usize {
+            let others = (0..self.quotas.len()).filter(|owner| Some(*owner) != without);
+            let reserved = others.map(|owner| self.reserved(owner)).sum();
+
+            self.count(Slot::Free).saturating_sub(reserved)
         }
 
-        /// Slots that `owner` does not have and that are not for the others.
-        fn left_for(&self, owner: u16) -> usize {
-            let mut claims = [0; OWNERS];
-            for place in &self.places {
-                if let Place::Used(owner) = place {
-                    claims[usize::from(*owner)] += 1;
-                }
-            }
-            for (other, limits) in self.limits.iter().enumerate() {
-                if other != usize::from(owner) {
-                    claims[other] = claims[other].max(limits.guarantee as usize);
-                }
-            }
-            self.count(|place| place != Place::Retired)
-                .saturating_sub(claims.iter().sum())
-        }
+        fn set_quota(&mut self, owner: usize, quota: Quota) -> Result {
+            let used = self.used_by(owner);
+            let needed = |quota: &Quota| (quota.min as usize).saturating_sub(used);
+            let before = self.quotas.get(owner).map_or(0, needed);
 
-        fn set_limits(&mut self, owner: u16, limits: Limits) -> Result {
-            let used = self.used_by(owner).unwrap_or(0);
-            let lacks = |limits: Limits| (limits.guarantee as usize).saturating_sub(used);
-            let before = self.limits(owner).map_or(0, lacks);
-
-            if limits.ceiling == 0 || limits.ceiling < limits.guarantee {
+            if quota.max == 0 || quota.max < quota.min {
                 return Err(EINVAL);
             }
-            if limits.ceiling as usize > self.places.len() {
+            if quota.max as usize > self.slots.len() {
                 return Err(ERANGE);
             }
-            if lacks(limits) > before && lacks(limits) > self.left_for(owner) {
+            if needed(&quota) > before && needed(&quota) > self.spare(Some(owner)) {
                 return Err(ENOSPC);
             }
-            match self.limits.get_mut(usize::from(owner)) {
-                Some(entry) => *entry = limits,
-                None => self.limits.push(limits, GFP_KERNEL)?,
+            match self.quotas.get_mut(owner) {
+                Some(entry) => *entry = quota,
+                None => self.quotas.push(quota, GFP_KERNEL)?,
             }
             Ok(())
         }
 
-        fn run(&self, count: usize) -> Option<usize> {
-            self.places
-                .windows(count)
-                .position(|run| run.iter().all(|place| *place == Place::Awake))
-        }
+        fn take(&mut self, owner: usize) -> Result<u16> {
+            let quota = self.quotas.get(owner).ok_or(EDQUOT)?;
 
-        fn reserve(&mut self, owner: u16, count: usize) -> Result<u16> {
-            if self.used_by(owner)? + count > self.limits(owner)?.ceiling as usize {
+            if self.used_by(owner) >= quota.max as usize {
                 return Err(EDQUOT);
             }
-            if count > self.left_for(owner) {
+            if self.reserved(owner) == 0 && self.spare(None) == 0 {
                 return Err(ENOSPC);
             }
-            if count > 1 && self.run(count).is_none() {
-                for index in self.resting.drain_all() {
-                    self.places[usize::from(index)] = Place::Awake;
+            for step in 0..self.slots.len() {
+                let slot = (self.cursor + step) % self.slots.len();
+                if self.slots[slot] == Slot::Free {
+                    self.slots[slot] = Slot::Used(owner as u16);
+                    self.cursor = slot + 1;
+                    return Ok(slot as u16);
                 }
             }
-            let first = match self.run(count) {
-                Some(first) => first,
-                None if count == 1 => usize::from(self.resting.remove(0)?),
-                None => return Err(ENOSPC),
-            };
-            self.places[first..first + count].fill(Place::Used(owner));
-            Ok(first as u16)
-        }
-
-        fn free(&mut self, index: usize) -> Result {
-            let size = self.places.len();
-
-            self.places[index] = Place::Resting;
-            self.resting.push(index as u16, GFP_KERNEL)?;
-            if size > 256 && self.resting.len() > size / 4 {
-                self.places[usize::from(self.resting.remove(0)?)] = Place::Awake;
-            }
-            Ok(())
+            Err(ENOSPC)
         }
     }
 
-    fn random_limits(random: &mut Random, size: usize) -> Limits {
-        let ceiling = (size + 1 - random.below(size + 2) / 3) / (1 + random.below(8) / 5);
-        let guarantee = random.below(ceiling + 2) / (1 + random.below(6));
+    fn random_quota(random: &mut Random, size: usize) -> Quota {
+        let max = (size + 1 - random.below(size + 2) / 3) / (1 + random.below(8) / 5);
+        let min = random.below(max + 2) / (1 + random.below(6));
 
-        limits(guarantee as u32, ceiling as u32)
+        quota(min as u32, max as u32)
     }
 
-    /// Random sequences against the model.
-    #[test]
-    fn random_sequences() -> Result {
-        for (size, seeds) in [(1, 2), (65, 3), (321, 2), (1000, 1)] {
-            for seed in 1..=seeds {
-                let mut random = Random(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
-                let slots = allocator(size as u32)?;
-                let mut model = Model::new(size)?;
-                let mut held: Held<'_> = KVec::new();
-                let mut leaked = 0;
-                for _ in 0..size {
-                    held.push(None, GFP_KERNEL)?;
+    fn random_sequence(random: &mut Random, size: usize) -> Result {
+        let slots = allocator(size as u32)?;
+        let mut model = Model {
+            slots: KVec::from_elem(Slot::Free, size, GFP_KERNEL)?,
+            cursor: 0,
+            quotas: KVec::new(),
+        };
+
+        // The share of allocations drifts, so that the allocator gets both full and empty. Slots
+        // are retired only in the second half.
+        for step in 0..1000 {
+            let bias = if (step / 100) % 2 == 0 { 75 } else { 35 };
+            // Seldom one that does not exist.
+            let owner = random.below(model.quotas.len() * 9 + 1) / 9;
+            let several = 1 + random.below(size / 24 + 1);
+            let first = random.below(size);
+
+            match random.below(100) {
+                0..3 if model.quotas.len() < OWNERS => {
+                    let owner = model.quotas.len();
+                    let quota = random_quota(random, size);
+                    let expected = model.set_quota(owner, quota).map(|()| owner as u16);
+                    assert_eq!(slots.add_owner(quota), expected);
                 }
-
-                // The share of reservations drifts, so that full and empty both occur. Slots are
-                // lost only in the second half.
-                for step in 0..1000 {
-                    let bias = if (step / 100) % 2 == 0 { 75 } else { 35 };
-                    // Seldom one that there is not.
-                    let owner = (random.below(model.limits.len() * 9 + 1) / 9) as u16;
-                    let index = random.below(size);
-                    let several = 1 + random.below(size / 24 + 1);
-
-                    match random.below(100) {
-                        0..3 if model.limits.len() < OWNERS => {
-                            let owner = model.limits.len() as u16;
-                            let limits = random_limits(&mut random, size);
-
-                            let expected = model.set_limits(owner, limits).map(|()| owner);
-                            assert_eq!(slots.add_owner(limits), expected);
-                        }
-                        3..9 if model.limits(owner).is_ok() => {
-                            let limits = random_limits(&mut random, size);
-
-                            let expected = model.set_limits(owner, limits);
-                            assert_eq!(slots.change_limits(owner, |now| *now = limits), expected);
-                        }
-                        9..11 if step >= 500 => {
-                            if let Some(slot) = held[index].take() {
-                                slot.retire();
-                                model.places[index] = Place::Retired;
-                            }
-                        }
-                        11 if step >= 500 => {
-                            leaked += usize::from(held[index].is_some());
-                            core::mem::forget(held[index].take());
-                        }
-                        12..20 => {
-                            let expected = model.reserve(owner, several);
-                            let block = slots.reserve_block(owner, several as u32);
-
-                            assert_eq!(block.as_ref().err(), expected.as_ref().err());
-                            if let (Ok(block), Ok(first)) = (block, expected) {
-                                assert_eq!(block.len(), several);
-                                for (index, slot) in (first..).zip(block) {
-                                    assert_eq!((slot.index(), slot.owner()), (index, owner));
-                                    held[usize::from(index)] = Some(slot);
-                                }
-                            }
-                        }
-                        dice if dice < bias => {
-                            for _ in 0..several {
-                                let expected = model.reserve(owner, 1);
-                                let slot = slots.reserve(owner);
-
-                                assert_eq!(slot.as_ref().err(), expected.as_ref().err());
-                                let (Ok(slot), Ok(index)) = (slot, expected) else {
-                                    break;
-                                };
-                                assert_eq!((slot.index(), slot.owner()), (index, owner));
-                                held[usize::from(index)] = Some(slot);
-                            }
-                        }
-                        _ => {
-                            for index in (index..size).take(several) {
-                                if held[index].take().is_some() {
-                                    model.free(index)?;
-                                }
-                            }
+                3..9 if owner < model.quotas.len() => {
+                    let quota = random_quota(random, size);
+                    let expected = model.set_quota(owner, quota);
+                    let changed = slots.change_quota(owner as u16, |now| *now = quota);
+                    assert_eq!(changed, expected);
+                }
+                9..12 if step >= 500 => {
+                    if let Slot::Used(owner) = model.slots[first] {
+                        slots.retire(owner);
+                        model.slots[first] = Slot::Retired;
+                    }
+                }
+                dice if dice < bias => {
+                    for _ in 0..several {
+                        assert_eq!(slots.take(owner as u16), model.take(owner));
+                    }
+                }
+                _ => {
+                    for slot in (first..size).take(several) {
+                        if let Slot::Used(owner) = model.slots[slot] {
+                            slots.free(owner, slot as u16);
+                            model.slots[slot] = Slot::Free;
                         }
                     }
-
-                    let free = |place| matches!(place, Place::Awake | Place::Resting);
-                    assert_eq!(slots.used(), size - model.count(free));
-                    assert_eq!(slots.limits(owner), model.limits(owner));
-                    assert_eq!(slots.used_by(owner), model.used_by(owner));
                 }
+            }
+            let quota = model.quotas.get(owner).copied().unwrap_or_default();
+            assert_eq!(slots.quota(owner as u16), quota);
+            assert_eq!(slots.used_by(owner as u16) as usize, model.used_by(owner));
+            let taken = slots.used() + slots.retired();
+            assert_eq!(taken as usize, size - model.count(Slot::Free));
+            assert_eq!(slots.retired() as usize, model.count(Slot::Retired));
+        }
+        Ok(())
+    }
 
-                drop(held);
-                let retired = model.count(|place| place == Place::Retired);
-                assert_eq!(slots.used(), leaked + retired);
+    #[test]
+    fn random_sequences() -> Result {
+        for (size, seeds) in [(1, 2), (65, 3), (321, 2)] {
+            for seed in 1..=seeds {
+                let mut random = Random(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(seed));
+                random_sequence(&mut random, size)?;
             }
         }
         Ok(())

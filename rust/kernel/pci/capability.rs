@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device says of itself in its configuration space.
+//! What the configuration space of a device says of it, and what the PCI core allows it.
 
 use super::Device;
 use crate::{
@@ -22,12 +22,13 @@ impl Device<Bound> {
         }
     }
 
-    /// Returns where the MSI-X table is, and where its pending bits: number of the BAR and bytes of
-    /// it, none if there is no MSI-X.
+    /// Returns the places of the MSI-X table and of its pending bits: the number of the BAR and the
+    /// range of bytes in it. The ranges are empty if there is no MSI-X.
     ///
     /// # Errors
     ///
-    /// Those of reading the configuration space, [`ERANGE`] if one ends beyond a `usize`.
+    /// What reading the configuration space fails with, or [`ERANGE`] if the end of a range does
+    /// not fit into a `usize`.
     pub fn msix_tables(&self) -> Result<[(u32, Range<usize>); 2]> {
         // SAFETY: It is a valid PCI device, whose capability is found once, before it is bound.
         let capability = match unsafe { (*self.as_raw()).msix_cap } {
@@ -35,7 +36,7 @@ impl Device<Bound> {
             offset => usize::from(offset),
         };
         let config = self.config_space();
-        // What follows is of include/uapi/linux/pci_regs.h.
+        // See include/uapi/linux/pci_regs.h.
         let flags = config.try_read16(capability + bindings::PCI_MSIX_FLAGS as usize)?;
         let vectors = usize::from(flags & bindings::PCI_MSIX_FLAGS_QSIZE as u16) + 1;
         let place = |register: u32, bytes| -> Result<_> {
@@ -54,10 +55,27 @@ impl Device<Bound> {
         ])
     }
 
-    /// Returns whether the device may use MSI.
-    #[cfg(all(CONFIG_PCI_MSI, CONFIG_X86))]
+    /// Returns whether the device may use MSI: nothing forbids it for the device, for a bus above
+    /// it, or for all devices.
+    #[cfg(CONFIG_PCI_MSI)]
     pub fn is_msi_allowed(&self) -> bool {
-        // SAFETY: It is a valid PCI device.
-        unsafe { bindings::ims_msi_allowed(self.as_raw()) }
+        // SAFETY: It is a valid PCI device. `pci_msi_enabled()` may be called at any time.
+        let (mut bus, allowed) = unsafe {
+            let pdev = &raw const *self.as_raw();
+            (
+                (*pdev).bus,
+                (*pdev).no_msi() == 0 && bindings::pci_msi_enabled(),
+            )
+        };
+
+        while !bus.is_null() {
+            // SAFETY: A bus exists as long as the devices on it and the buses below it.
+            let (flags, parent) = unsafe { ((*bus).bus_flags, (*bus).parent) };
+            if flags & bindings::pci_bus_flags_PCI_BUS_FLAGS_NO_MSI as u16 != 0 {
+                return false;
+            }
+            bus = parent;
+        }
+        allowed
     }
 }

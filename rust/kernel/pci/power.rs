@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Drivers whose devices lose their state, by a reset or by sleep, and get it back.
+//! Resets, system sleep and shutdown of PCI devices.
 //!
-//! C header: [`include/linux/pm.h`](srctree/include/linux/pm.h)
+//! C headers: [`include/linux/pm.h`](srctree/include/linux/pm.h),
+//! [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 use super::{
     Device,
@@ -10,157 +11,190 @@ use super::{
 };
 use crate::{
     bindings,
-    device,
-    error::from_result,
+    container_of,
+    device::{
+        Bound,
+        Core,
+        CoreInternal, //
+    },
+    error::{
+        from_result,
+        to_result, //
+    },
     prelude::*, //
 };
 
-/// What the PCI core and the PM core call for the devices of `T`.
-pub(super) struct Callbacks<T>(T);
+/// Sets the callbacks of `pdrv` that `T` implements. The others stay `NULL`: their presence alone
+/// changes what the PCI core does.
+pub(super) fn set_callbacks<T: Driver>(pdrv: &mut bindings::pci_driver) {
+    if T::HAS_RESET_PREPARE || T::HAS_RESET_DONE {
+        pdrv.err_handler = Callbacks::<T>::RESET;
+    }
+    if T::HAS_SUSPEND || T::HAS_RESUME {
+        pdrv.driver.pm = Callbacks::<T>::SLEEP;
+    }
+    if T::HAS_SHUTDOWN {
+        pdrv.shutdown = Some(Callbacks::<T>::shutdown);
+    }
+}
+
+/// The C callbacks of the driver `T`.
+///
+/// The PCI core, the PM core and the driver core call them with the device locked and bound to `T`:
+/// after `probe()` has succeeded, and never at the same time as each other or `remove()`.
+struct Callbacks<T>(T);
 
 impl<T: Driver> Callbacks<T> {
-    pub(super) const RESET: &'static bindings::pci_error_handlers = &bindings::pci_error_handlers {
-        reset_prepare: Some(Self::reset_prepare),
-        reset_done: Some(Self::reset_done),
-        ..pin_init::zeroed()
-    };
-
-    pub(super) const POWER: &'static bindings::dev_pm_ops = &bindings::dev_pm_ops {
-        suspend: Some(Self::suspend),
-        resume_noirq: Some(Self::resume_early),
-        resume: Some(Self::resume),
-        freeze: Some(Self::suspend),
-        thaw_noirq: Some(Self::resume_early),
-        thaw: Some(Self::resume),
-        poweroff: Some(Self::suspend),
-        restore_noirq: Some(Self::resume_early),
-        restore: Some(Self::resume),
-        ..pin_init::zeroed()
-    };
-
-    /// # Safety
-    ///
-    /// `dev` must be that of a PCI device which is bound to `T`, and stay so meanwhile.
-    unsafe fn with<R>(
-        pdev: *mut bindings::pci_dev,
-        f: impl for<'b> FnOnce(&'b Device<device::Bound>, Pin<&T::Data<'b>>) -> R,
-    ) -> R {
-        // SAFETY: Per the safety requirements. The driver data is there while the device is bound.
-        unsafe {
-            let pdev = &*pdev.cast::<Device<device::CoreInternal<'_>>>();
-            f(pdev, pdev.as_ref().drvdata_borrow::<T::Data<'_>>())
+    const RESET: &'static bindings::pci_error_handlers = &{
+        let mut handlers: bindings::pci_error_handlers = pin_init::zeroed();
+        if T::HAS_RESET_PREPARE {
+            handlers.reset_prepare = Some(Self::reset_prepare);
         }
+        if T::HAS_RESET_DONE {
+            handlers.reset_done = Some(Self::reset_done);
+        }
+        handlers
+    };
+
+    /// As `SYSTEM_SLEEP_PM_OPS()` in C.
+    const SLEEP: &'static bindings::dev_pm_ops = &{
+        let mut ops: bindings::dev_pm_ops = pin_init::zeroed();
+        if T::HAS_SUSPEND {
+            ops.suspend = Some(Self::suspend);
+            ops.freeze = Some(Self::suspend);
+            ops.poweroff = Some(Self::suspend);
+        }
+        if T::HAS_RESUME {
+            ops.resume = Some(Self::resume);
+            ops.thaw = Some(Self::resume);
+            ops.restore = Some(Self::resume);
+        }
+        ops
+    };
+
+    /// # Safety
+    ///
+    /// `pdev` must be locked and bound to `T` during the call.
+    unsafe fn call<R>(
+        pdev: *mut bindings::pci_dev,
+        callback: impl for<'b, 'c> FnOnce(&'b Device<Core<'c>>, Pin<&T::Data<'b>>) -> R,
+    ) -> R {
+        // SAFETY: By the safety requirements, `pdev` is valid during the call.
+        let pdev = unsafe { &*pdev.cast::<Device<CoreInternal<'_>>>() };
+
+        // SAFETY: By the safety requirements, `probe_callback()` has set the driver data, of type
+        // `T::Data`, and the device is not unbound during the call.
+        let data = unsafe { pdev.as_ref().drvdata_borrow::<T::Data<'_>>() };
+        callback(pdev, data)
     }
 
     /// # Safety
     ///
-    /// Only for the PCI core to call, with the device locked.
+    /// Must only be called by the PCI core.
     unsafe extern "C" fn reset_prepare(pdev: *mut bindings::pci_dev) {
-        // SAFETY: The device is bound, see above.
-        unsafe { Self::with(pdev, T::suspend) };
+        // SAFETY: The PCI core holds the lock of the device, which is bound to `T`.
+        unsafe { Self::call(pdev, T::reset_prepare) }
     }
 
     /// # Safety
     ///
-    /// Only for the PCI core to call, with the device locked.
+    /// Must only be called by the PCI core.
     unsafe extern "C" fn reset_done(pdev: *mut bindings::pci_dev) {
-        // SAFETY: The device is bound, see above.
-        unsafe {
-            Self::with(pdev, |pdev, this| {
-                // There is nobody to tell, and the driver has to end what it began.
-                let _ = T::resume_early(pdev, this);
-                let _ = T::resume(pdev, this);
-            })
-        };
+        // SAFETY: The PCI core holds the lock of the device, which is bound to `T`.
+        unsafe { Self::call(pdev, T::reset_done) }
     }
 
     /// # Safety
     ///
-    /// Only for the PM core to call.
+    /// Must only be called by the PM core.
     unsafe extern "C" fn suspend(dev: *mut bindings::device) -> c_int {
-        // SAFETY: The device is bound to `T`, and not unbound before all is resumed.
-        unsafe { Self::with(to_pci_dev(dev), T::suspend) };
-        0
+        // SAFETY: The PM core holds the lock of the device, which is bound to `T`.
+        from_result(|| unsafe { Self::call(to_pci_dev(dev), T::suspend) }.map(|()| 0))
     }
 
     /// # Safety
     ///
-    /// Only for the PM core to call.
-    unsafe extern "C" fn resume_early(dev: *mut bindings::device) -> c_int {
-        // SAFETY: The device is bound to `T`, and not unbound before all is resumed.
-        from_result(|| unsafe { Self::with(to_pci_dev(dev), T::resume_early).map(|()| 0) })
-    }
-
-    /// # Safety
-    ///
-    /// Only for the PM core to call.
+    /// Must only be called by the PM core.
     unsafe extern "C" fn resume(dev: *mut bindings::device) -> c_int {
-        // SAFETY: The device is bound to `T`, and not unbound before all is resumed.
-        from_result(|| unsafe { Self::with(to_pci_dev(dev), T::resume).map(|()| 0) })
+        // SAFETY: The PM core holds the lock of the device, which is bound to `T`.
+        from_result(|| unsafe { Self::call(to_pci_dev(dev), T::resume) }.map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// Must only be called by the PCI core.
+    unsafe extern "C" fn shutdown(pdev: *mut bindings::pci_dev) {
+        // SAFETY: The driver core holds the lock of the device, which is bound to `T`.
+        unsafe { Self::call(pdev, T::shutdown) }
     }
 }
 
 /// # Safety
 ///
-/// `dev` must be that of a PCI device.
+/// `dev` must be the device of a `struct pci_dev`.
 unsafe fn to_pci_dev(dev: *mut bindings::device) -> *mut bindings::pci_dev {
-    // SAFETY: Per the safety requirements.
-    unsafe { crate::container_of!(dev, bindings::pci_dev, dev) }
+    // SAFETY: By the safety requirements.
+    unsafe { container_of!(dev, bindings::pci_dev, dev) }
 }
 
-impl Device<device::Core<'_>> {
-    /// Enables the device until it is unbound, and has it be a bus master. To be called first in
-    /// probe, so that it is undone last.
+impl Device<Core<'_>> {
+    /// Enables the device until it is unbound, and makes it a bus master. Call it first in probe,
+    /// so that the device is disabled last.
     ///
     /// # Errors
     ///
     /// What enabling the device fails with, or [`ENOMEM`].
     #[inline]
     pub fn enable_managed(&self) -> Result {
-        // SAFETY: `self` is a valid PCI device, which is being probed.
-        crate::error::to_result(unsafe { bindings::pcim_enable_device(self.as_raw()) })?;
+        // SAFETY: `self` is a valid PCI device, which is bound.
+        to_result(unsafe { bindings::pcim_enable_device(self.as_raw()) })?;
         self.set_master();
         Ok(())
     }
 }
 
-impl Device<device::Bound> {
-    /// Resets the function, without its driver.
+impl Device<Bound> {
+    /// Resets the function and restores its configuration space. The driver's
+    /// [`Driver::reset_prepare`] and [`Driver::reset_done`] are called before and after.
     ///
-    /// # Safety
-    ///
-    /// The device must be locked, as it is in probe.
-    pub(crate) unsafe fn reset_locked(&self) -> Result {
-        let pdev = self.as_raw();
-
-        // SAFETY: It is a valid PCI device, and locked per the safety requirements.
-        unsafe {
-            crate::error::to_result(bindings::pci_save_state(pdev))?;
-            let reset = crate::error::to_result(bindings::__pci_reset_function_locked(pdev));
-            bindings::pci_restore_state(pdev);
-            reset
-        }
-    }
-}
-
-impl Device {
-    /// Resets the function, unless somebody is at work on it. Its driver is asked to
-    /// [`Driver::suspend`] and to resume. Sleeps.
+    /// Takes the lock of the device, if it is free: in all callbacks of the driver it is not. May
+    /// sleep.
     ///
     /// # Errors
     ///
-    /// [`EAGAIN`] if the device is locked, [`ENOTTY`] if it cannot be reset, or what resetting it
-    /// fails with.
+    /// [`EAGAIN`] if the lock is not free, [`ENOTTY`] if the function cannot be reset, or what the
+    /// reset fails with.
     #[inline]
     pub fn try_reset(&self) -> Result {
         // SAFETY: `self` is a valid PCI device.
-        crate::error::to_result(unsafe { bindings::pci_try_reset_function(self.as_raw()) })
+        to_result(unsafe { bindings::pci_try_reset_function(self.as_raw()) })
     }
 
-    /// Disables bus mastering: the device does not access memory any more.
+    /// Disables bus mastering: the device does not access memory any more, and sends no messages.
+    ///
+    /// Takes no lock but the raw spinlock of configuration accesses, so may be called in any
+    /// context. A reset that ends later restores what there was before it.
     #[inline]
     pub fn clear_master(&self) {
         // SAFETY: `self` is a valid PCI device.
         unsafe { bindings::pci_clear_master(self.as_raw()) };
+    }
+
+    /// Resets the function and restores its configuration space, without calling the driver.
+    ///
+    /// # Safety
+    ///
+    /// The device must be locked, as it is in probe.
+    #[cfg(CONFIG_AUXILIARY_BUS)]
+    pub(crate) unsafe fn reset_locked(&self) -> Result {
+        let pdev = self.as_raw();
+
+        // SAFETY: It is a valid PCI device, and locked by the safety requirements.
+        unsafe {
+            to_result(bindings::pci_save_state(pdev))?;
+            let reset = to_result(bindings::__pci_reset_function_locked(pdev));
+            bindings::pci_restore_state(pdev);
+            reset
+        }
     }
 }

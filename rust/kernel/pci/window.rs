@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! BARs that a device holds for what its driver builds.
+//! BARs that a device holds until it is unbound.
 
 use super::{
     Bar,
@@ -23,7 +23,7 @@ use crate::{
     sync::Arc, //
 };
 
-/// A BAR that its device holds until it is unbound, for what a driver builds on it.
+/// A BAR that its device holds until it is unbound, so that other objects can borrow it.
 ///
 /// # Invariants
 ///
@@ -35,11 +35,11 @@ pub struct Window<'a, const SIZE: usize = 0> {
 }
 
 impl<'a, const SIZE: usize> Window<'a, SIZE> {
-    /// Has the device of `holder` hold a mapping of its BAR number `bar`, of `SIZE` bytes at least.
+    /// Maps BAR number `bar` of the device, of `SIZE` bytes at least, until the device is unbound.
     ///
     /// # Errors
     ///
-    /// Those of [`super::Device::iomap_region_sized`].
+    /// [`EINVAL`] if the BAR is smaller, or what [`super::Device::iomap_region`] fails with.
     #[inline]
     pub fn new(holder: &Holder<'_, 'a>, bar: u32, name: &'static CStr) -> Result<Self> {
         let Window { bar, devres } = Window::<'a, 0>::map(holder, bar, name)?;
@@ -55,7 +55,8 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
         self.devres.clone()
     }
 
-    /// Writes 64 bytes at `offset` as one store where the CPU can, after all earlier memory writes.
+    /// Writes 64 bytes at `offset`, ordered after all earlier memory writes: as one store if the
+    /// CPU has `MOVDIR64B`, else as eight in ascending order.
     ///
     /// # Errors
     ///
@@ -68,12 +69,12 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
         Ok(())
     }
 
-    /// Like [`Self::write512`], for a device that may not take the bytes.
+    /// Like [`Self::write512`], for a device that may decline the bytes (`ENQCMDS`).
     ///
     /// # Errors
     ///
     /// [`EINVAL`] if `offset` is no multiple of 64 or the bytes do not fit, [`EAGAIN`] if the
-    /// device does not take them now, [`EOPNOTSUPP`] if the CPU cannot do that, see
+    /// device declines them, [`EOPNOTSUPP`] if the CPU has no such instruction: see
     /// [`can_enqueue`].
     pub fn enqueue512(self, offset: usize, value: &[u64; 8]) -> Result {
         let dst = self.line(offset)?;

@@ -14,8 +14,8 @@ static u64 draw(u64 *state)
 	return *state;
 }
 
-static void measure_slots(struct seq_file *file, struct slots *slots, const char *name,
-			  s64 *samples)
+static void measure_slots(struct seq_file *file, struct slots *slots, u16 owner,
+			  const char *name, s64 *samples)
 {
 	int slot;
 	u32 i;
@@ -24,10 +24,10 @@ static void measure_slots(struct seq_file *file, struct slots *slots, const char
 		ktime_t t[3];
 
 		t[0] = ktime_get();
-		slot = slots_reserve(slots, 0);
+		slot = slots_take(slots, owner);
 		t[1] = ktime_get();
 		if (slot >= 0)
-			slots_release(slots, 0, slot);
+			slots_free(slots, owner, slot);
 		t[2] = ktime_get();
 		samples[i] = t[1] - t[0];
 		samples[REPEATS + i] = t[2] - t[1];
@@ -42,7 +42,7 @@ static int slots_show(struct seq_file *file, void *unused)
 	u16 *taken = kvmalloc_array(FILLED, sizeof(*taken), GFP_KERNEL);
 	u64 random = 88172645463325252ULL;
 	struct slots slots;
-	int error = -ENOMEM;
+	int owner, error = -ENOMEM;
 	u32 count = 0, i;
 
 	if (!samples || !taken)
@@ -50,27 +50,28 @@ static int slots_show(struct seq_file *file, void *unused)
 	error = slots_init(&slots, FILLED);
 	if (error)
 		goto free;
-	error = slots_add_owner(&slots, 0, FILLED);
-	if (error < 0)
+	owner = slots_add_owner(&slots, 0, FILLED);
+	error = owner;
+	if (owner < 0)
 		goto exit;
 
-	measure_slots(file, &slots, "0", samples);
+	measure_slots(file, &slots, owner, "0", samples);
 	while (count < FILLED / 2)
-		taken[count++] = slots_reserve(&slots, 0);
-	measure_slots(file, &slots, "50", samples);
+		taken[count++] = slots_take(&slots, owner);
+	measure_slots(file, &slots, owner, "50", samples);
 	for (i = 0; i < CHURN; i++) {
 		u16 *one = &taken[draw(&random) % count];
 
-		slots_release(&slots, 0, *one);
-		*one = slots_reserve(&slots, 0);
+		slots_free(&slots, owner, *one);
+		*one = slots_take(&slots, owner);
 	}
-	measure_slots(file, &slots, "churned", samples);
+	measure_slots(file, &slots, owner, "churned", samples);
 	while (count < FILLED * 99 / 100)
-		taken[count++] = slots_reserve(&slots, 0);
-	measure_slots(file, &slots, "99", samples);
+		taken[count++] = slots_take(&slots, owner);
+	measure_slots(file, &slots, owner, "99", samples);
 	while (count < FILLED)
-		taken[count++] = slots_reserve(&slots, 0);
-	measure_slots(file, &slots, "100", samples);
+		taken[count++] = slots_take(&slots, owner);
+	measure_slots(file, &slots, owner, "100", samples);
 	error = 0;
 exit:
 	slots_exit(&slots);

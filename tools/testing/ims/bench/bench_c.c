@@ -10,12 +10,10 @@
 #define store_init	twin_init
 #define store_exit	twin_exit
 #define store_free	twin_free
-#define store_request	twin_request
-#define store_release	twin_release
 
 static inline int store_alloc(struct twin *twin, struct twin_irq *irq)
 {
-	return twin_alloc(twin, irq, 0, -1);
+	return twin_alloc(twin, irq, 0);
 }
 
 static inline unsigned int store_virq(struct twin_irq *irq)

@@ -52,23 +52,6 @@ static inline unsigned int store_virq(struct store_irq *irq)
 	return irq->map.virq;
 }
 
-static struct handler *store_request(struct store_irq *irq, const char *name)
-{
-	return handler_request(irq->map.virq, name);
-}
-
-static inline void store_release(struct store_irq *irq, struct handler *handler)
-{
-	handler_release(handler);
-}
-
-/* As the others release theirs, and as msi::Vectors does. */
-#define store_release_waiting store_release_waiting
-static inline void store_release_waiting(struct store_irq *irq, struct handler *handler)
-{
-	handler_release_waiting(handler);
-}
-
 static inline void store_files(struct store *store, struct dentry *dir)
 {
 }

@@ -45,6 +45,14 @@ static void raise(struct irq_data *data)
 	data->chip->irq_retrigger(data);
 }
 
+/* The message of the interrupt, as the core would write it. */
+static void compose(struct irq_data *data, struct msi_msg *msg)
+{
+	while (!data->chip->irq_compose_msi_msg)
+		data = data->parent_data;
+	data->chip->irq_compose_msi_msg(data, msg);
+}
+
 struct paths {
 	struct irq_desc *desc;
 	struct irq_data *data;
@@ -151,7 +159,7 @@ static int paths_show(struct seq_file *file, void *unused)
 
 	paths.desc = irq_data_to_desc(data);
 	paths.chip = irq_data_get_irq_chip(data);
-	paths.msg = irq_data_get_msi_desc(data)->msg;
+	compose(data, &paths.msg);
 	paths.samples = kmalloc_array(REPEATS, sizeof(u64), GFP_KERNEL);
 	if (!paths.samples)
 		return -ENOMEM;

@@ -2,7 +2,7 @@
 
 //! The Rust contestant: the product driver's irq chip on the message store library.
 //!
-//! With the cfg `bare` it does not measure: that is for its size.
+//! With the cfg `bare` it does not measure, for its size.
 
 #![cfg_attr(bare, allow(dead_code, unused_imports))]
 
@@ -10,9 +10,13 @@ use kernel::{
     bindings,
     device::Core,
     held::{
+        Handler,
+        Handlers,
         Held,
         Holder,
-        Publisher, //
+        Line,
+        Publisher,
+        Registration, //
     },
     ims::{
         self,
@@ -24,18 +28,15 @@ use kernel::{
         Io, //
     },
     irq::{
-        self,
         Flags,
         IrqReturn, //
     },
-    msi,
     new_mutex,
     pci::{
         self,
         Window, //
     },
     prelude::*,
-    str::CString,
     sync::{
         atomic::{
             Atomic,
@@ -46,8 +47,6 @@ use kernel::{
     },
     types::ForLt, //
 };
-
-use core::num::NonZero;
 
 #[path = "../../../../drivers/dma/idxd_ims/chip.rs"]
 mod chip;
@@ -79,25 +78,23 @@ register! {
 const TEST_PAGE_BAR: u32 = 4;
 const TEST_PAGE_SIZE: usize = 0x1000;
 
-const STORM_LIMIT: Option<NonZero<u32>> = NonZero::new(100_000);
-
 struct Count(Atomic<u64>);
 
-impl irq::Handler for Count {
-    fn handle(&self) -> IrqReturn {
+impl Handler for Count {
+    fn handle(&self, _line: &Line) -> IrqReturn {
         self.0.add(1, Relaxed);
         IrqReturn::Handled
     }
 }
 
-type Interrupt<'a> = ims::Interrupt<'a, Chip>;
-type Requested<'a> = msi::Requested<'a, Interrupt<'a>, Count>;
+type Domain<'a> = ims::Domain<Chip<'a>>;
+type Interrupt<'a> = ims::Interrupt<'a, Chip<'a>>;
+type Requested<'a> = Registration<'a, Interrupt<'a>, Count>;
 
 #[pin_data]
 struct State<'a> {
-    /// What all interrupts are called.
-    name: Arc<CString>,
-    owner: ims::Owner<'a, Chip>,
+    handlers: &'a Handlers<'a>,
+    domain: &'a Domain<'a>,
     page: Window<'a, TEST_PAGE_SIZE>,
     /// Beside the one that stays.
     room: u32,
@@ -119,15 +116,18 @@ impl<'a> State<'a> {
         let slots = regs.try_read(GENCAP)?.max_ims_mult().get() as u32 * IMS_MULT;
         // CAST: The field has 16 bits.
         let offset = regs.try_read(OFFSETS)?.ims().get() as usize * TABLE_MULT;
-        let domain = ims::Domain::new(holder, MmioArray::new(regs, offset, slots)?)?;
-        let owner = domain.owner(domain.unlimited())?;
-        let name = Arc::new(CString::try_from(c"bench")?, GFP_KERNEL)?;
-        let requested = request(owner.alloc(None, None)?, &name)?;
+        let chip = Chip {
+            slots: MmioArray::new(regs, offset, slots)?,
+            control: 0,
+        };
+        let domain = Domain::new(holder, slots, chip)?;
+        let handlers = holder.handlers();
+        let requested = request(handlers, domain.alloc()?)?;
 
         KBox::pin_init(
             try_pin_init!(Self {
-                name,
-                owner,
+                handlers,
+                domain,
                 page,
                 room: slots - 1,
                 requested,
@@ -139,11 +139,11 @@ impl<'a> State<'a> {
     }
 
     fn alloc(&self) -> Result<Interrupt<'a>> {
-        self.owner.alloc(None, None)
+        self.domain.alloc()
     }
 
     fn request(&self, interrupt: Interrupt<'a>) -> Result<Requested<'a>> {
-        request(interrupt, &self.name)
+        request(self.handlers, interrupt)
     }
 
     fn mark(&self, number: u32) {
@@ -151,21 +151,19 @@ impl<'a> State<'a> {
     }
 }
 
-fn request<'a>(interrupt: Interrupt<'a>, name: &Arc<CString>) -> Result<Requested<'a>> {
-    let (name, handler) = (name.clone(), Ok(Count(Atomic::new(0))));
+fn request<'a>(handlers: &'a Handlers<'a>, interrupt: Interrupt<'a>) -> Result<Requested<'a>> {
+    let handler = Ok(Count(Atomic::new(0)));
 
-    msi::request(interrupt, Flags::TRIGGER_NONE, name, STORM_LIMIT, handler).map_err(|(e, _)| e)
+    handlers
+        .request(interrupt, Flags::TRIGGER_NONE, c"bench", handler)
+        .map_err(|(error, _)| error)
 }
 
-fn publish<'s, 'b>(
-    held: &'s HeldState,
-    _state: &'s State<'b>,
-    publisher: &Publisher<'_, 's>,
-) -> Result {
+fn publish<'s, 'b>(_state: &'s State<'b>, publisher: &Publisher<'_, 's, HeldState>) -> Result {
     #[cfg(not(bare))]
-    publisher.debugfs("bench_rust", held, measure::files)?;
+    publisher.debugfs("bench_rust", measure::files)?;
     #[cfg(bare)]
-    let _ = (held, publisher);
+    let _ = publisher;
     Ok(())
 }
 
@@ -180,6 +178,7 @@ kernel::pci_device_table!(
     )]
 );
 
+#[vtable]
 impl pci::Driver for Driver<'static> {
     type IdInfo = ();
     type Data<'bound> = Driver<'bound>;

@@ -62,20 +62,14 @@ static int virq_show(struct seq_file *file, void *unused)
 DEFINE_SHOW_ATTRIBUTE(virq);
 
 enum {
-	CLOCK, ALLOC, REQUEST, FREE_IRQ, FREE, ALLOC_FREE, WHOLE_LIFE,
-#ifdef store_release_waiting
-	WHOLE_LIFE_WAITING,
-#endif
-	NR_LIFE,
+	CLOCK, ALLOC, REQUEST, FREE_IRQ, FREE, ALLOC_FREE, WHOLE_LIFE, NR_LIFE,
 };
 
 static const char * const life_names[] = {
 	"clock", "alloc", "request", "free_irq", "free", "alloc_free", "whole_life",
-	"whole_life_waiting",
 };
 
-static __always_inline int whole_life(struct contestant *self, s64 *sample,
-				      void (*release)(struct store_irq *, struct handler *))
+static int whole_life(struct contestant *self, s64 *sample)
 {
 	ktime_t start = ktime_get();
 	struct store_irq irq;
@@ -85,12 +79,12 @@ static __always_inline int whole_life(struct contestant *self, s64 *sample,
 	error = store_alloc(&self->store, &irq);
 	if (error)
 		return error;
-	handler = store_request(&irq, "bench");
+	handler = handler_request(store_virq(&irq), "bench");
 	if (IS_ERR(handler)) {
 		store_free(&self->store, &irq);
 		return PTR_ERR(handler);
 	}
-	release(&irq, handler);
+	handler_release(handler);
 	store_free(&self->store, &irq);
 	*sample = ktime_get() - start;
 	return 0;
@@ -112,13 +106,13 @@ static int life_once(struct contestant *self, s64 *samples[NR_LIFE], u32 i)
 	t[1] = ktime_get();
 	if (error)
 		return error;
-	handler = store_request(&irq, "bench");
+	handler = handler_request(store_virq(&irq), "bench");
 	t[2] = ktime_get();
 	if (IS_ERR(handler)) {
 		store_free(&self->store, &irq);
 		return PTR_ERR(handler);
 	}
-	store_release(&irq, handler);
+	handler_release(handler);
 	t[3] = ktime_get();
 	store_free(&self->store, &irq);
 	t[4] = ktime_get();
@@ -135,12 +129,7 @@ static int life_once(struct contestant *self, s64 *samples[NR_LIFE], u32 i)
 	t[1] = ktime_get();
 	samples[ALLOC_FREE][i] = t[1] - t[0];
 
-	error = whole_life(self, &samples[WHOLE_LIFE][i], store_release);
-#ifdef store_release_waiting
-	if (!error)
-		error = whole_life(self, &samples[WHOLE_LIFE_WAITING][i], store_release_waiting);
-#endif
-	return error;
+	return whole_life(self, &samples[WHOLE_LIFE][i]);
 }
 
 static int life_show(struct seq_file *file, void *unused)
@@ -306,13 +295,13 @@ static int trace_show(struct seq_file *file, void *unused)
 	writel(2, self->page + MARKER);
 	if (error)
 		return error;
-	handler = store_request(&irq, "bench");
+	handler = handler_request(store_virq(&irq), "bench");
 	writel(3, self->page + MARKER);
 	if (IS_ERR(handler)) {
 		store_free(&self->store, &irq);
 		return PTR_ERR(handler);
 	}
-	store_release(&irq, handler);
+	handler_release(handler);
 	writel(4, self->page + MARKER);
 	store_free(&self->store, &irq);
 	writel(0, self->page + MARKER);
@@ -373,7 +362,7 @@ static int bench_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	error = store_alloc(&self->store, &self->irq);
 	if (error)
 		goto exit;
-	self->handler = store_request(&self->irq, "bench");
+	self->handler = handler_request(store_virq(&self->irq), "bench");
 	if (IS_ERR(self->handler)) {
 		error = PTR_ERR(self->handler);
 		goto free;
@@ -395,7 +384,7 @@ static void bench_remove(struct pci_dev *pdev)
 	struct contestant *self = pci_get_drvdata(pdev);
 
 	debugfs_remove(self->dir);
-	store_release(&self->irq, self->handler);
+	handler_release(self->handler);
 	store_free(&self->store, &self->irq);
 	store_exit(&self->store);
 }

@@ -11,11 +11,11 @@ use crate::{
 use kernel::{
     debugfs::ScopedDir,
     fmt,
+    held::Source,
     ims::{
         Allocator,
-        Limits, //
+        Quota, //
     },
-    msi,
     prelude::*,
     sync::Arc,
     time::{
@@ -76,10 +76,7 @@ where
 }
 
 fn virq(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    held.with(|state| {
-        let interrupt: &msi::Interrupt<'_> = state.requested.source().as_ref();
-        writeln!(f, "{}", interrupt.virq())
-    })
+    held.with(|state| writeln!(f, "{}", Source::virq(state.requested.source())))
 }
 
 const LIFE: [&str; 7] = [
@@ -293,34 +290,41 @@ fn measure_slots(
     owner: u16,
     name: &str,
 ) -> fmt::Result {
-    let (mut reserved, mut released) = (or_fail(samples())?, or_fail(samples())?);
+    let mut times = or_fail(KVVec::from_elem([0; 2], REPEATS, GFP_KERNEL))?;
 
-    for _ in 0..REPEATS {
+    for time in times.iter_mut() {
         let t0 = now();
-        let slot = slots.reserve(owner);
+        let slot = slots.take(owner);
         let t1 = now();
-        drop(slot);
+        if let Ok(slot) = slot {
+            slots.free(owner, slot);
+        }
         let t2 = now();
-        or_fail(reserved.push(since(t0, t1), GFP_KERNEL))?;
-        or_fail(released.push(since(t1, t2), GFP_KERNEL))?;
+        *time = [since(t0, t1), since(t1, t2)];
     }
-    writeln!(f, "reserve {name} {}", median(&mut reserved))?;
-    writeln!(f, "release {name} {}", median(&mut released))
+    for (index, operation) in ["reserve", "release"].into_iter().enumerate() {
+        let mut one = or_fail(samples())?;
+        for time in times.iter() {
+            or_fail(one.push(time[index], GFP_KERNEL))?;
+        }
+        writeln!(f, "{operation} {name} {}", median(&mut one))?;
+    }
+    Ok(())
 }
 
 /// The allocator alone: what taking and freeing a slot costs by how full it is.
 fn slots(_held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let slots = or_fail(Arc::pin_init(Allocator::new(FILLED), GFP_KERNEL))?;
-    let limits = Limits {
-        guarantee: 0,
-        ceiling: FILLED,
+    let slots = or_fail(KBox::pin_init(Allocator::new(FILLED), GFP_KERNEL))?;
+    let quota = Quota {
+        min: 0,
+        max: FILLED,
     };
-    let owner = or_fail(slots.add_owner(limits))?;
+    let owner = or_fail(slots.add_owner(quota))?;
     let mut random = 88172645463325252;
     let mut taken = or_fail(KVVec::with_capacity(FILLED as usize, GFP_KERNEL))?;
     let fill = |taken: &mut KVVec<_>, count| -> Result {
         while taken.len() < count {
-            taken.push(Some(slots.reserve(owner)?), GFP_KERNEL)?;
+            taken.push(slots.take(owner)?, GFP_KERNEL)?;
         }
         Ok(())
     };
@@ -330,10 +334,10 @@ fn slots(_held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     or_fail(fill(&mut taken, filled / 2))?;
     measure_slots(f, &slots, owner, "50")?;
     for _ in 0..CHURN {
-        let one = draw(&mut random) as usize % (filled / 2);
+        let one = &mut taken[draw(&mut random) as usize % (filled / 2)];
 
-        drop(taken[one].take());
-        taken[one] = Some(or_fail(slots.reserve(owner))?);
+        slots.free(owner, *one);
+        *one = or_fail(slots.take(owner))?;
     }
     measure_slots(f, &slots, owner, "churned")?;
     or_fail(fill(&mut taken, filled * 99 / 100))?;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The slot allocator of rust/kernel/ims/slots.rs in C, with the same policy:
- * owners with a guarantee and a ceiling; the lowest free slot that does not
- * rest, or else the one that was freed longest ago.
+ * owners with a quota each; the next free slot after the last one allocated.
  */
 #ifndef IMS_BENCH_SLOTS_H
 #define IMS_BENCH_SLOTS_H
@@ -13,147 +12,100 @@
 #include <linux/slab.h>
 
 struct owner {
-	u32 guarantee;
-	u32 ceiling;
+	u32 min;
+	u32 max;
 	u32 used;
 };
 
 struct slots {
 	struct mutex lock;	/* of all of it */
-	unsigned long *map;	/* clear: free, and does not rest */
-	u16 *ring;		/* the free slots that rest */
+	unsigned long *taken;
 	u32 size;
-	u32 hint;		/* no bit below is clear */
-	u32 room;
-	u32 oldest;
-	u32 resting;
-	u32 free;
-	u32 pledged;		/* to owners, of what is free */
+	u32 cursor;		/* where the search for a free slot starts */
+	s32 spare;		/* free slots that are not reserved */
+	u32 retired;
 	u32 nr_owners;
 	struct owner *owners;
 };
 
 static inline int slots_init(struct slots *slots, u32 size)
 {
+	*slots = (struct slots){ .size = size, .spare = size };
 	mutex_init(&slots->lock);
-	slots->size = size;
-	slots->room = size <= 256 ? size : size / 4;
-	slots->hint = 0;
-	slots->oldest = 0;
-	slots->resting = 0;
-	slots->free = size;
-	slots->pledged = 0;
-	slots->nr_owners = 0;
-	slots->owners = NULL;
-	slots->map = bitmap_zalloc(size, GFP_KERNEL);
-	slots->ring = kvmalloc_array(slots->room, sizeof(*slots->ring), GFP_KERNEL);
-	if (slots->map && slots->ring)
-		return 0;
-	bitmap_free(slots->map);
-	kvfree(slots->ring);
-	return -ENOMEM;
+	slots->taken = bitmap_zalloc(size, GFP_KERNEL);
+	return slots->taken ? 0 : -ENOMEM;
 }
 
 static inline void slots_exit(struct slots *slots)
 {
 	kfree(slots->owners);
-	kvfree(slots->ring);
-	bitmap_free(slots->map);
+	bitmap_free(slots->taken);
 }
 
-static inline u32 owner_pledge(const struct owner *owner)
-{
-	return owner->guarantee > owner->used ? owner->guarantee - owner->used : 0;
-}
-
-static inline int slots_add_owner(struct slots *slots, u32 guarantee, u32 ceiling)
+static inline int slots_add_owner(struct slots *slots, u32 min, u32 max)
 {
 	struct owner *owners;
 
-	if (guarantee > ceiling || !ceiling)
+	if (!max || min > max)
 		return -EINVAL;
-	if (ceiling > slots->size)
+	if (max > slots->size)
 		return -ERANGE;
 
 	guard(mutex)(&slots->lock);
-	if (slots->nr_owners > U16_MAX || slots->pledged + guarantee > slots->free)
+	if (slots->nr_owners > U16_MAX || (s32)min > max(slots->spare, 0))
 		return -ENOSPC;
 	owners = krealloc_array(slots->owners, slots->nr_owners + 1, sizeof(*owners), GFP_KERNEL);
 	if (!owners)
 		return -ENOMEM;
 	slots->owners = owners;
-	owners[slots->nr_owners] = (struct owner){ guarantee, ceiling, 0 };
-	slots->pledged += guarantee;
+	owners[slots->nr_owners] = (struct owner){ min, max, 0 };
+	slots->spare -= min;
 	return slots->nr_owners++;
 }
 
-static inline u32 ring_next(const struct slots *slots, u32 at)
-{
-	return at + 1 == slots->room ? 0 : at + 1;
-}
-
-static inline u16 ring_pop(struct slots *slots)
-{
-	u16 slot = slots->ring[slots->oldest];
-
-	slots->oldest = ring_next(slots, slots->oldest);
-	slots->resting--;
-	return slot;
-}
-
-static inline int slots_reserve(struct slots *slots, u16 index)
+static inline int slots_take(struct slots *slots, u16 index)
 {
 	struct owner *owner;
-	u32 pledge, slot;
+	bool spare;
+	u32 slot;
 
 	guard(mutex)(&slots->lock);
 	if (index >= slots->nr_owners)
-		return -EINVAL;
-	owner = &slots->owners[index];
-	if (owner->used >= owner->ceiling)
 		return -EDQUOT;
-	pledge = owner_pledge(owner);
-	if (1 + slots->pledged - pledge > slots->free)
+	owner = &slots->owners[index];
+	if (owner->used >= owner->max)
+		return -EDQUOT;
+	spare = owner->used >= owner->min;
+	if (spare && slots->spare <= 0)
 		return -ENOSPC;
 
-	slot = find_next_zero_bit(slots->map, slots->size, slots->hint);
-	if (slot < slots->size)
-		__set_bit(slot, slots->map);
-	else if (slots->resting)
-		slot = ring_pop(slots);
-	else
+	slot = find_next_zero_bit(slots->taken, slots->size, slots->cursor);
+	if (slot >= slots->size)
+		slot = find_first_zero_bit(slots->taken, slots->size);
+	if (slot >= slots->size)
 		return -ENOSPC;
-	slots->hint = max(slots->hint, slot + 1);
+	__set_bit(slot, slots->taken);
+	slots->cursor = slot + 1;
+	slots->spare -= spare;
 	owner->used++;
-	slots->pledged -= !!pledge;
-	slots->free--;
 	return slot;
 }
 
-static inline void slots_release(struct slots *slots, u16 index, u16 slot)
+/* As in Rust, and in irq_matrix_free(), a wrong number must not harm memory. */
+static inline void slots_free(struct slots *slots, u16 index, u16 slot)
 {
 	struct owner *owner;
-	u32 end;
 
 	guard(mutex)(&slots->lock);
+	if (WARN_ON_ONCE(index >= slots->nr_owners || slot >= slots->size))
+		return;
 	owner = &slots->owners[index];
 	owner->used--;
-	slots->pledged += owner->used < owner->guarantee;
-	slots->free++;
-	if (slots->resting == slots->room) {
-		u16 woken = ring_pop(slots);
-
-		__clear_bit(woken, slots->map);
-		slots->hint = min(slots->hint, woken);
-	}
-	end = slots->oldest + slots->resting;
-	if (end >= slots->room)
-		end -= slots->room;
-	slots->ring[end] = slot;
-	slots->resting++;
+	slots->spare += owner->used >= owner->min;
+	__clear_bit(slot, slots->taken);
 }
 
-/* A slot that is not clean: its owner has one less, and nobody gets it. */
+/* A slot that cannot be reused: its owner has one less, the slot stays taken. */
 static inline void slots_retire(struct slots *slots, u16 index)
 {
 	struct owner *owner;
@@ -161,7 +113,8 @@ static inline void slots_retire(struct slots *slots, u16 index)
 	guard(mutex)(&slots->lock);
 	owner = &slots->owners[index];
 	owner->used--;
-	slots->pledged += owner->used < owner->guarantee;
+	slots->spare -= owner->used < owner->min;
+	slots->retired++;
 }
 
 #endif

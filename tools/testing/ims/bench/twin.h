@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The message store of a DSA in C: what rust/kernel/{msi,ims}.rs and
- * drivers/dma/idxd_ims/chip.rs do, as directly as C has it.
- *
- * With LAYERED the irq chip is a shared one that knows no device: it calls the
- * driver's operations by way of platform data, and the driver keeps the slots
- * beside the domain, to be looked up by the interrupt's number in it.
+ * The message store of a DSA in C, with exported functions only: what
+ * rust/kernel/{msi,ims} and drivers/dma/idxd_ims/chip.rs do, as directly as
+ * C has it. With LAYERED the irq chip is that of layered.h.
  */
 #ifndef IMS_BENCH_TWIN_H
 #define IMS_BENCH_TWIN_H
 
 #include <linux/bitfield.h>
 #include <linux/io.h>
+#include <linux/iopoll.h>
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
 #include <linux/msi.h>
@@ -19,7 +17,6 @@
 
 #include "handler.h"
 #include "slots.h"
-#include "unexported.h"
 
 #define REG_GENCAP	0x10
 #define REG_OFFSETS	0x60
@@ -37,14 +34,6 @@ struct slot {
 
 #define SLOT_MASK	BIT(0)
 #define SLOT_PENDING	BIT(1)
-#define SLOT_PASID_EN	BIT(3)
-#define SLOT_PASID	GENMASK(31, 12)
-
-/*
- * What the descriptor keeps: in the lower half the control word of the slot
- * unmasked, and whether it was pending when the device was suspended.
- */
-#define COOKIE_PENDING	BIT_ULL(32)
 
 struct twin {
 	struct slot __iomem *table;
@@ -52,7 +41,7 @@ struct twin {
 	unsigned long awake;	/* the same, or 0 while the device must not be accessed */
 	struct device *dev;
 	struct slots slots;
-	atomic_t stale;
+	struct msi_map sink;	/* of the messages of former owners; it has no slot */
 #ifdef LAYERED
 	const struct layered_ops *ops;
 	struct twin_irq **by_index;
@@ -61,7 +50,6 @@ struct twin {
 
 struct twin_irq {
 #ifdef LAYERED
-	u32 control;
 	u32 index;
 #endif
 	unsigned int virq;
@@ -74,9 +62,9 @@ static inline bool twin_has(struct twin *twin, unsigned long index)
 	return index < READ_ONCE(twin->awake);
 }
 
-static inline void slot_mask(struct slot __iomem *slot, u32 control)
+static inline void slot_mask(struct slot __iomem *slot)
 {
-	writel(control | SLOT_MASK, &slot->control);
+	writel(SLOT_MASK, &slot->control);
 	/* The read returns when the mask is in effect, and pushes what was sent. */
 	readl(&slot->control);
 }
@@ -96,144 +84,48 @@ static inline bool slot_pending(struct slot __iomem *slot)
 }
 
 #ifdef LAYERED
-
-/* The shared chip. Its data is the platform data of the driver. */
-struct layered_ops {
-	void (*mask)(struct msi_desc *desc, void *priv);
-	void (*unmask)(struct msi_desc *desc, void *priv);
-	void (*write_msg)(struct msi_desc *desc, void *priv, struct msi_msg *msg);
-	bool (*pending)(struct msi_desc *desc, void *priv);
-};
-
-static void twin_irq_mask(struct irq_data *data)
-{
-	struct twin *twin = irq_data_get_irq_chip_data(data);
-
-	twin->ops->mask(irq_data_get_msi_desc(data), twin);
-}
-
-static void twin_irq_unmask(struct irq_data *data)
-{
-	struct twin *twin = irq_data_get_irq_chip_data(data);
-	struct msi_desc *desc = irq_data_get_msi_desc(data);
-
-	twin->ops->unmask(desc, twin);
-	if (desc->data.icookie.value & COOKIE_PENDING) {
-		desc->data.icookie.value &= ~COOKIE_PENDING;
-		irq_chip_retrigger_hierarchy(data);
-	}
-}
-
-static void twin_irq_write_msi_msg(struct irq_data *data, struct msi_msg *msg)
-{
-	struct twin *twin = irq_data_get_irq_chip_data(data);
-	struct msi_desc *desc = irq_data_get_msi_desc(data);
-
-	desc->msg = *msg;
-	twin->ops->write_msg(desc, twin, msg);
-}
-
-static bool twin_pending(struct irq_data *data)
-{
-	struct twin *twin = irq_data_get_irq_chip_data(data);
-
-	return twin->ops->pending(irq_data_get_msi_desc(data), twin);
-}
-
-/* The driver. */
-static void layered_mask(struct msi_desc *desc, void *priv)
-{
-	struct twin *twin = priv;
-	struct twin_irq *irq = READ_ONCE(twin->by_index[desc->msi_index]);
-
-	if (irq && twin_has(twin, irq->slot))
-		slot_mask(&twin->table[irq->slot], irq->control);
-}
-
-static void layered_unmask(struct msi_desc *desc, void *priv)
-{
-	struct twin *twin = priv;
-	struct twin_irq *irq = READ_ONCE(twin->by_index[desc->msi_index]);
-
-	if (irq && twin_has(twin, irq->slot))
-		writel(irq->control, &twin->table[irq->slot].control);
-}
-
-static void layered_write_msg(struct msi_desc *desc, void *priv, struct msi_msg *msg)
-{
-	struct twin *twin = priv;
-	struct twin_irq *irq = READ_ONCE(twin->by_index[desc->msi_index]);
-
-	if (irq && twin_has(twin, irq->slot))
-		slot_write(&twin->table[irq->slot], msg);
-}
-
-static bool layered_pending(struct msi_desc *desc, void *priv)
-{
-	struct twin *twin = priv;
-	struct twin_irq *irq = READ_ONCE(twin->by_index[desc->msi_index]);
-
-	return irq && twin_has(twin, irq->slot) && slot_pending(&twin->table[irq->slot]);
-}
-
-static const struct layered_ops layered_ops = {
-	.mask		= layered_mask,
-	.unmask		= layered_unmask,
-	.write_msg	= layered_write_msg,
-	.pending	= layered_pending,
-};
-
+#include "layered.h"
 #else
+
+/* ---- irq chip ---- */
 
 static void twin_irq_mask(struct irq_data *data)
 {
 	struct twin *twin = irq_data_get_irq_chip_data(data);
 
 	if (twin_has(twin, data->hwirq))
-		slot_mask(&twin->table[data->hwirq],
-			  irq_data_get_msi_desc(data)->data.icookie.value);
+		slot_mask(&twin->table[data->hwirq]);
 }
 
 static void twin_irq_unmask(struct irq_data *data)
 {
 	struct twin *twin = irq_data_get_irq_chip_data(data);
-	struct msi_desc *desc = irq_data_get_msi_desc(data);
-	u64 cookie = desc->data.icookie.value;
 
-	if (!twin_has(twin, data->hwirq))
-		return;
-	writel(cookie, &twin->table[data->hwirq].control);
-	if (cookie & COOKIE_PENDING) {
-		desc->data.icookie.value = cookie & ~COOKIE_PENDING;
-		irq_chip_retrigger_hierarchy(data);
-	}
+	if (twin_has(twin, data->hwirq))
+		writel(0, &twin->table[data->hwirq].control);
 }
 
 static void twin_irq_write_msi_msg(struct irq_data *data, struct msi_msg *msg)
 {
 	struct twin *twin = irq_data_get_irq_chip_data(data);
 
-	irq_data_get_msi_desc(data)->msg = *msg;
 	if (twin_has(twin, data->hwirq))
 		slot_write(&twin->table[data->hwirq], msg);
 }
 
-static bool twin_pending(struct irq_data *data)
+static int twin_get_irqchip_state(struct irq_data *data, enum irqchip_irq_state which, bool *state)
 {
 	struct twin *twin = irq_data_get_irq_chip_data(data);
 
-	return twin_has(twin, data->hwirq) && slot_pending(&twin->table[data->hwirq]);
+	if (which != IRQCHIP_STATE_PENDING)
+		return -EINVAL;
+	*state = twin_has(twin, data->hwirq) && slot_pending(&twin->table[data->hwirq]);
+	return 0;
 }
 
 #endif
 
-static int twin_get_irqchip_state(struct irq_data *data, enum irqchip_irq_state which, bool *state)
-{
-	if (which != IRQCHIP_STATE_PENDING)
-		return -EINVAL;
-	*state = twin_pending(data);
-	return 0;
-}
+/* ---- domain ---- */
 
 static void twin_set_desc(msi_alloc_info_t *arg, struct msi_desc *desc)
 {
@@ -246,43 +138,88 @@ static const struct msi_domain_template twin_template = {
 		.name			= "TWIN-IMS",
 		.irq_mask		= twin_irq_mask,
 		.irq_unmask		= twin_irq_unmask,
+		/* Else disable_irq() masks at the next interrupt only. */
 		.irq_disable		= twin_irq_mask,
 		.irq_enable		= twin_irq_unmask,
 		.irq_write_msi_msg	= twin_irq_write_msi_msg,
 		.irq_get_irqchip_state	= twin_get_irqchip_state,
 		.flags			= IRQCHIP_ONESHOT_SAFE,
 	},
-	.ops = {
-		.set_desc		= twin_set_desc,
-	},
+	.ops.set_desc		= twin_set_desc,
 	.info = {
 		.flags			= MSI_FLAG_USE_DEF_DOM_OPS | MSI_FLAG_USE_DEF_CHIP_OPS |
-					  MSI_FLAG_FREE_MSI_DESCS | MSI_FLAG_DEV_SYSFS |
-					  MSI_FLAG_MUST_REACTIVATE | MSI_FLAG_PCI_IMS,
+					  MSI_FLAG_FREE_MSI_DESCS | MSI_FLAG_DEV_SYSFS,
 		.bus_token		= DOMAIN_BUS_PCI_DEVICE_IMS,
 	},
 };
 
-/* All slots masked and clean. */
-static int twin_clean(struct twin *twin)
+/* The last index is that of the sink. */
+static int twin_create_domain(struct twin *twin)
 {
-	struct msi_msg none = {};
+	if (!msi_device_has_message_store(twin->dev))
+		return -EOPNOTSUPP;
+	return msi_create_device_irq_domain(twin->dev, MSI_SECONDARY_DOMAIN, &twin_template,
+					    twin->size + 1, NULL, twin) ? 0 : -ENOMEM;
+}
+
+/* ---- sink ---- */
+
+static irqreturn_t twin_sink(int virq, void *unused)
+{
+	return IRQ_HANDLED;
+}
+
+static int twin_add_sink(struct twin *twin)
+{
+	int error;
+
+	twin->sink = msi_domain_alloc_irq_at(twin->dev, MSI_SECONDARY_DOMAIN, twin->size, NULL,
+					     NULL);
+	if (twin->sink.index < 0)
+		return twin->sink.index;
+	error = request_irq(twin->sink.virq, twin_sink, 0, "sink", twin);
+	if (error)
+		msi_domain_free_irqs_all(twin->dev, MSI_SECONDARY_DOMAIN);
+	return error;
+}
+
+/* What was raised for the last owner of a slot goes to the sink. */
+static noinline __cold bool slot_drain(struct twin *twin, struct slot __iomem *slot)
+{
+	u32 control;
+	int error;
+
+	slot_write(slot, &irq_get_msi_desc(twin->sink.virq)->msg);
+	writel(0, &slot->control);
+	error = readl_poll_timeout(&slot->control, control, !(control & SLOT_PENDING), 10, 10000);
+	slot_mask(slot);
+	return !error;
+}
+
+static inline bool twin_slot_clean(struct twin *twin, u16 index)
+{
+	struct slot __iomem *slot = &twin->table[index];
+
+	return !twin_has(twin, index) || !slot_pending(slot) || slot_drain(twin, slot);
+}
+
+/* ---- slots ---- */
+
+/* All are masked before the domain is there. */
+static int twin_mask_all(struct twin *twin)
+{
 	u32 i;
 
-	for (i = 0; i < twin->size; i++) {
-		writel(SLOT_MASK, &twin->table[i].control);
-		slot_write(&twin->table[i], &none);
-	}
 	for (i = 0; i < twin->size; i++)
-		if (readl(&twin->table[i].control) != SLOT_MASK)
+		writel(SLOT_MASK, &twin->table[i].control);
+	for (i = 0; i < twin->size; i++)
+		if (!(readl(&twin->table[i].control) & SLOT_MASK))
 			return -EIO;
 	return 0;
 }
 
 static int twin_init(struct twin *twin, struct pci_dev *pdev, void __iomem *regs)
 {
-	struct irq_domain *domain = dev_get_msi_domain(&pdev->dev);
-	const struct msi_parent_ops *parent = domain ? domain->msi_parent_ops : NULL;
 	int error;
 
 	twin->dev = &pdev->dev;
@@ -290,11 +227,6 @@ static int twin_init(struct twin *twin, struct pci_dev *pdev, void __iomem *regs
 	twin->size = FIELD_GET(MAX_IMS_MULT, readq(regs + REG_GENCAP)) * IMS_MULT;
 	twin->awake = twin->size;
 
-	if (!parent || !(parent->supported_flags & MSI_FLAG_PCI_IMS))
-		return -EOPNOTSUPP;
-	error = msi_setup_device_data(twin->dev);
-	if (error)
-		return error;
 	error = slots_init(&twin->slots, twin->size);
 	if (error)
 		return error;
@@ -303,17 +235,14 @@ static int twin_init(struct twin *twin, struct pci_dev *pdev, void __iomem *regs
 	if (error < 0)
 		goto exit;
 #ifdef LAYERED
-	twin->ops = &layered_ops;
-	twin->by_index = kvcalloc(twin->size, sizeof(*twin->by_index), GFP_KERNEL);
-	error = -ENOMEM;
-	if (!twin->by_index)
+	error = layered_init(twin);
+	if (error)
 		goto exit;
 #endif
-	error = -ENOMEM;
-	if (!msi_create_device_irq_domain(twin->dev, MSI_SECONDARY_DOMAIN, &twin_template,
-					  twin->size, NULL, twin))
+	error = twin_mask_all(twin) ?: twin_create_domain(twin);
+	if (error)
 		goto exit;
-	error = twin_clean(twin);
+	error = twin_add_sink(twin);
 	if (!error)
 		return 0;
 	msi_remove_device_irq_domain(twin->dev, MSI_SECONDARY_DOMAIN);
@@ -327,6 +256,7 @@ exit:
 
 static void twin_exit(struct twin *twin)
 {
+	free_irq(twin->sink.virq, twin);
 	msi_domain_free_irqs_all(twin->dev, MSI_SECONDARY_DOMAIN);
 	msi_remove_device_irq_domain(twin->dev, MSI_SECONDARY_DOMAIN);
 #ifdef LAYERED
@@ -335,53 +265,31 @@ static void twin_exit(struct twin *twin)
 	slots_exit(&twin->slots);
 }
 
-/*
- * Nobody is to get what was raised for the slot's last owner. The library tries
- * to drain such a slot before it gives up on it; none is met here.
- */
-static inline bool twin_slot_clean(struct twin *twin, u16 index)
+static int twin_alloc(struct twin *twin, struct twin_irq *irq, u16 owner)
 {
-	return !twin_has(twin, index) || !slot_pending(&twin->table[index]);
-}
-
-static inline u64 twin_cookie(u16 owner, int pasid)
-{
-	u64 cookie = pasid < 0 ? 0 : SLOT_PASID_EN | FIELD_PREP(SLOT_PASID, pasid);
-
-	return cookie | (u64)owner << 48;
-}
-
-static int twin_alloc(struct twin *twin, struct twin_irq *irq, u16 owner, int pasid)
-{
-	union msi_instance_cookie cookie = { .value = twin_cookie(owner, pasid) };
 	struct msi_map map;
 	int slot;
 
-	for (;;) {
-		slot = slots_reserve(&twin->slots, owner);
+	/* One that stays pending is not given out again: it stays reserved. */
+	do {
+		slot = slots_take(&twin->slots, owner);
 		if (slot < 0)
 			return slot;
-		if (twin_slot_clean(twin, slot))
-			break;
-		atomic_inc(&twin->stale);
-		slots_retire(&twin->slots, owner);
-	}
+	} while (!twin_slot_clean(twin, slot));
 
 	irq->owner = owner;
 	irq->slot = slot;
 #ifdef LAYERED
-	irq->control = cookie.value;
-	map = msi_domain_alloc_irq_at(twin->dev, MSI_SECONDARY_DOMAIN, MSI_ANY_INDEX, NULL,
-				      &cookie);
+	map = msi_domain_alloc_irq_at(twin->dev, MSI_SECONDARY_DOMAIN, MSI_ANY_INDEX, NULL, NULL);
 	if (map.index >= 0) {
 		irq->index = map.index;
 		WRITE_ONCE(twin->by_index[map.index], irq);
 	}
 #else
-	map = msi_domain_alloc_irq_at(twin->dev, MSI_SECONDARY_DOMAIN, slot, NULL, &cookie);
+	map = msi_domain_alloc_irq_at(twin->dev, MSI_SECONDARY_DOMAIN, slot, NULL, NULL);
 #endif
 	if (map.index < 0) {
-		slots_release(&twin->slots, owner, slot);
+		slots_free(&twin->slots, owner, slot);
 		return map.index;
 	}
 	irq->virq = map.virq;
@@ -400,17 +308,7 @@ static void twin_free(struct twin *twin, struct twin_irq *irq)
 #ifdef LAYERED
 	WRITE_ONCE(twin->by_index[index], NULL);
 #endif
-	slots_release(&twin->slots, irq->owner, irq->slot);
-}
-
-static inline struct handler *twin_request(struct twin_irq *irq, const char *name)
-{
-	return handler_request(irq->virq, name);
-}
-
-static inline void twin_release(struct twin_irq *irq, struct handler *handler)
-{
-	handler_release_waiting(handler);
+	slots_free(&twin->slots, irq->owner, irq->slot);
 }
 
 #endif

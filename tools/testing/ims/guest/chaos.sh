@@ -75,7 +75,7 @@ use()
 	done
 	$imsctl -k -t 100 "$1" query 'alloc 3' 'noop 0 2' 'noop 1' 'copy 0 5000' 'mask 1' 'noop 1' \
 		'state 1' "${often[@]}" 'unmask 1' 'noop 1' 'unbind 2' 'state 2' 'bind 2' 'noop 2' 'free 0' \
-		'alloc 2 cpu=1' 'alloc 60 unbound' 'mask 2' "run cat $debugfs/$driver-$bdf/* $dev/wq*/*" 'free 2'
+		'alloc 2 cpu=1' 'alloc 60 unbound' 'mask 2' "run cat $debugfs/$driver-$bdf/* $dev/$driver.wq.*/used" 'free 2'
 }
 
 use_all()

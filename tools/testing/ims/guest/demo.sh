@@ -42,7 +42,7 @@ title 'Its work queues: each is a subdevice with a file, and a share of the mess
 show ls -x -w 100 /sys/bus/auxiliary/devices
 show ls -l "$node"
 cd "/sys/bus/pci/devices/$bdf"
-show grep . wq0/guarantee wq0/ceiling
+show grep . idxd_ims.wq.*0/min idxd_ims.wq.*0/max
 
 title 'A file of work queue 0: two interrupts, raised with no-operations and a copy'
 cd "$debug"

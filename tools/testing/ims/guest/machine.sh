@@ -65,11 +65,11 @@ vtd)
 	check "VT-d remaps interrupts" has_domain INTEL-IR-
 	check "xAPIC mode" no_x2apic
 	;;
-vtd-x2apic)
+vtd-x2apic | vtd-virt)
 	check "VT-d remaps interrupts" has_domain INTEL-IR-
 	check "x2APIC mode" x2apic
 	;;
-vtd-dma | vtd-virt)
+vtd-dma | vtd-caching)
 	check "VT-d remaps interrupts" has_domain INTEL-IR-
 	check "VT-d translates DMA" translates
 	;;

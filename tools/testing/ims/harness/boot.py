@@ -64,6 +64,7 @@ class Outcome:
     commands: list = dataclasses.field(default_factory=list)
     console: list = dataclasses.field(default_factory=list)
     qemu: list = dataclasses.field(default_factory=list)  # what QEMU printed
+    violations: list = dataclasses.field(default_factory=list)  # of rules that the device models check
     problems: list = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     log: Path | None = None
@@ -255,6 +256,8 @@ class Guest:
             self.host.monitor.line(line)
         elif source == "model" and "listening on" in line:
             self.listening = True
+        elif source == "model" and " violation: " in line:
+            self.outcome.violations.append(line)
         elif source == "guest" and line.startswith("@@ims ask "):
             self.asked.append(line.removeprefix("@@ims ask "))
             return
@@ -275,8 +278,11 @@ class Guest:
         console = self.outcome.console
         if not self.done and not any(p.startswith("hang") for p in self.outcome.problems):
             self.problem("crash: the guest ended before its commands did")
-        splats = splat.find(console, is_hostile="--chaos" in (self.boot.model or ()))
+        is_hostile = "--chaos" in (self.boot.model or ())
+        splats = splat.find(console, is_hostile)
         self.outcome.problems += [f"kernel log: {line}" for line in splats]
+        if not is_hostile:  # such a device loses and changes what the driver writes
+            self.outcome.problems += self.outcome.violations
         for pattern in self.boot.expect:
             if not any(splat.re.search(pattern, line) for line in console):
                 self.problem(f"kernel log lacks: {pattern}")

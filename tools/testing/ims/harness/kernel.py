@@ -11,6 +11,7 @@ import subprocess
 from . import paths, sync, tree
 from .say import Failure, Step
 
+TEST_MODULES = paths.BENCH / "modules"
 DRIVER = paths.REPO / "drivers/dma/idxd_ims"
 SELFTESTS = "tools/testing/selftests/ims"
 
@@ -93,7 +94,8 @@ class Kernel(Build):
         self.warnings = self.dir / "ims-warnings.json"
 
     def made_of(self):
-        return self.ours(selftests=False) + self.variant.config
+        tests = [TEST_MODULES / name for name in sync.walk(TEST_MODULES)]
+        return self.ours(selftests=False) + self.variant.config + tests
 
     def configure(self, step):
         stamp = self.dir / "ims-config"
@@ -119,15 +121,14 @@ class Kernel(Build):
         self.configure(step)
         log_start = step.log.stat().st_size
         try:
-            step.run(
-                self.make("bzImage", "modules"),
-                env=environment(),
-                count=OBJECT,
-                unit="objects",
-                what="the kernel build",
-            )
+            self.run(step, "bzImage", "modules", what="the kernel build")
         finally:
             self.note_warnings(step.log.read_text(errors="replace")[log_start:])
+        sync.mirror(TEST_MODULES, self.dir / "ims-modules", sync.walk(TEST_MODULES))
+        self.run(step, f"M={self.dir / 'ims-modules'}", "modules", what="building the test modules")
+
+    def run(self, step, *words, what):
+        step.run(self.make(*words), env=environment(), count=OBJECT, unit="objects", what=what)
 
     def note_warnings(self, log):
         """Remember warnings in our files until what they came from is built again."""
@@ -148,6 +149,8 @@ class Kernel(Build):
         modules = {}
         for line in (self.dir / "modules.order").read_text().split():
             module = self.dir / re.sub(r"\.o$", ".ko", line)
+            modules[module.name] = module.read_bytes()
+        for module in (self.dir / "ims-modules").glob("*.ko"):
             modules[module.name] = module.read_bytes()
         for name, data in modules.items():
             sync.write(out / "modules" / name, data)

@@ -118,7 +118,7 @@ ANGLES = re.compile(r"<[^<>]*>")
 
 
 def without_tests(path):
-    return path.read_text().partition("#[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]")[0]
+    return re.split(r"#\[cfg\(CONFIG_RUST_\w+_KUNIT_TEST\)\]", path.read_text())[0]
 
 
 def unsafe_items(path):
@@ -161,7 +161,8 @@ def atomics():
     """Fields and statics, but for the benchmark's."""
     for path in repo_files():
         if path.suffix == ".rs" and not is_of_host(path) and modules.SOURCE not in path.parents:
-            yield from re.findall(r"(\w+)(?:: |\()Atomic<", without_tests(path))
+            code = re.sub(r"//.*", "", without_tests(path))
+            yield from re.findall(r"(\w+)(?:: |\()Atomic<", code)
 
 
 def kernel_warnings():

@@ -5,7 +5,8 @@ import json
 
 from . import paths, tsc
 
-VIRTUAL_VTD = ["-device", "intel-iommu,intremap=on,eim=on,caching-mode=on"]
+CACHING_VTD = ["-device", "intel-iommu,intremap=on,eim=on,caching-mode=on"]
+AMDVI = ["-device", "amd-iommu,intremap=on"]
 
 # kind: (QEMU's arguments, the kernel's arguments)
 KINDS = {
@@ -17,21 +18,34 @@ KINDS = {
         ["-device", "intel-iommu,intremap=on,eim=on,caching-mode=off"],
         "intel_iommu=off intremap=on",
     ),
-    # A unit that says that it is emulated, and translates DMA as well. Below it message stores take the
-    # administrator's word; without it they are refused.
-    "vtd-dma": (VIRTUAL_VTD, "intel_iommu=on iommu.strict=1 intremap=on,virt_ims"),
-    "vtd-virt": (VIRTUAL_VTD, "intel_iommu=on iommu.strict=1 intremap=on"),
-    # QEMU's AMD-Vi always says so.
-    "amdvi": (["-device", "amd-iommu,intremap=on"], "iommu=pt intremap=on,virt_ims"),
-    "amdvi-virt": (["-device", "amd-iommu,intremap=on"], "iommu=pt"),
+    # A unit that says that it is emulated, and translates DMA as well.
+    "vtd-dma": (CACHING_VTD, "intel_iommu=on iommu.strict=1 intremap=on"),
+    # QEMU's always says so.
+    "amdvi": (AMDVI, "iommu=pt intremap=on"),
+    # Machines that do not grant message stores: the CPU says that there is a hypervisor, or the unit
+    # says that it is emulated.
+    "vtd-virt": (
+        ["-device", "intel-iommu,intremap=on,eim=on,caching-mode=off"],
+        "intel_iommu=off intremap=on",
+    ),
+    "vtd-caching": (CACHING_VTD, "intel_iommu=on iommu.strict=1 intremap=on"),
+    "amdvi-virt": (AMDVI, "iommu=pt intremap=on"),
     "noremap": ([], ""),
 }
+
+# Those whose CPU says that there is a hypervisor. The others look like bare metal.
+VIRTUAL = ("vtd-virt",)
+
+# Those where a test module grants message stores, though the unit says that it is emulated.
+GRANTED = ("vtd-dma", "amdvi")
 
 
 def qemu(kind, memory, cpu="max", extra=(), accel=paths.ACCEL, cpus=paths.CPUS):
     """The machine without consoles, kernel and shares."""
     if accel == "kvm" and cpu == "max":
         cpu = "host"
+    if kind not in VIRTUAL:
+        cpu += ",-hypervisor"
     return [
         *("qemu-system-x86_64", "-machine", "q35,kernel-irqchip=split", "-accel", accel),
         *("-cpu", cpu, "-smp", str(cpus), "-m", memory),
@@ -149,6 +163,7 @@ def kernel(kind, variant, append):
         f"root=/dev/root rootfstype=9p rootflags={p9} ro panic=-1 oops=panic "
         f"{KINDS[kind][1]} {clock()} {variant.append} {append} "
         f"ims.machine={kind} ims.kernel={variant.name} ims.slow={variant.slow} "
+        f"{'ims.grant ' if kind in GRANTED else ''}"
         f'init=/bin/sh -- -c "{init}"'
     )
     return ["-kernel", str(variant.out / "bzImage"), "-append", line]

@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Callable
 from pathlib import PurePath
 
-from . import asleep, bench, crate, crate_tests, isolation, lint, machine, paths
+from . import asleep, bench, crate, crate_tests, isolation, lint, machine, misuse, paths
 from .boot import Boot
 from .variant import PLAIN, Variant
 
@@ -17,6 +17,9 @@ from .variant import PLAIN, Variant
 
 DEVICE = ("--slots", "256", "--pasid")
 
+# In use before a kexec.
+USED = ("--starts-unmasked",)
+
 FORGETFUL = {"model": (*DEVICE, "--d3-resets"), "qemu": asleep.LOG, "check": asleep.problems}
 
 # Programs that want another device than the default one of 256 slots, or another kernel line:
@@ -24,7 +27,11 @@ FORGETFUL = {"model": (*DEVICE, "--d3-resets"), "qemu": asleep.LOG, "check": asl
 # their own; the others share two per machine.
 SPECIAL: dict[str, dict] = {
     # More interrupts than the CPUs have vectors, or AMD-Vi's remapping table has entries.
-    "exhaustion": {"model": ("--slots", "2048"), "deadline": 240},
+    # The device's own reset does not mask the slots.
+    "exhaustion": {
+        "model": ("--slots", "2048", "--reset-keeps-interrupts", *USED),
+        "deadline": 240,
+    },
     # Two devices that are unplugged. On PREEMPT_RT whoever asks pciehp for that through sysfs waits for
     # ever: irq_wake_thread() wakes the thread of pciehp_isr(), which sees no event and wakes nobody.
     "unplug.sh": {"ports": True, "others": (DEVICE,), "deadline": 240, "kernels": ("plain", "debug")},
@@ -36,12 +43,12 @@ SPECIAL: dict[str, dict] = {
     "fail_queue": {
         "kernels": ("debug",),
         "device": "queue",
-        "model": (),
+        "model": USED,
         "module": "rust_driver_ims",
         "deadline": 300,
     },
     # The sample driver, for the device that keeps its messages in memory.
-    "queue.sh": {"device": "queue", "model": (), "module": "rust_driver_ims", "deadline": 240},
+    "queue.sh": {"device": "queue", "model": USED, "module": "rust_driver_ims", "deadline": 240},
     # It takes as long as it takes.
     "soak": {"deadline": 420},
 }
@@ -136,7 +143,7 @@ def refusals(kernel):
     """Devices that the drivers must decline with one clear line each, or that fail later; no WARN."""
     if has_module(kernel, "idxd_ims"):
         yield refusal("refusal-faults", "vtd-x2apic", REFUSALS)
-        for kind in ("noremap", "vtd-virt", "amdvi-virt"):
+        for kind in ("noremap", "vtd-virt", "vtd-caching", "amdvi-virt"):
             yield refusal(f"refusal-{kind}", kind, [("", -95, NO_REMAPPING)])
         yield refusal("refusal-nosid", "vtd-x2apic", [("", -95, NO_REMAPPING)], append=NO_SOURCE_ID)
         run = (machine.check("dsa"), "sh guest/handles.sh")
@@ -209,14 +216,23 @@ def isolated(kernel):
             yield Boot(f"isolation-{kind}", kind, run, DEVICE, qemu=isolation.TRACE, check=isolation.problems)
 
 
+# ---- guests: vectors -------------------------------------------------------------------------
+
+
+def vectors(_):
+    """A vector that is freed while an interrupt of it is pending: in the core, with no device at all."""
+    yield Boot("vectors", "vtd-x2apic", ("sh guest/vectors.sh",))
+
+
 # ---- guests: KUnit --------------------------------------------------------------------------
 
 # Suites, and tests of the doctest suite, that are ours; the kernel's own count only if they fail.
-KUNIT_SUITES = ("rust_kernel_ims*",)
+KUNIT_SUITES = ("rust_kernel_ims*", "rust_kernel_eventfd*")
 KUNIT_DOCTESTS = (
     "rust_doctest_kernel_msi*",
     "rust_doctest_kernel_ims*",
     "rust_doctest_kernel_held*",
+    "rust_doctest_kernel_sysfs*",
 )
 
 
@@ -258,7 +274,9 @@ def has_module(kernel, name):
 STAGES = [
     Stage("lint", results=lint.run),
     Stage("model", results=crate_tests.run),
+    Stage("misuse", results=misuse.run),
     Stage("kunit", boots=kunit, kunit=True),
+    Stage("vectors", boots=vectors),
     Stage("e2e", boots=e2e),
     Stage("refusal", boots=refusals),
     Stage("chaos", boots=chaos),

@@ -2,7 +2,7 @@
 /*
  * Under interrupt remapping an interrupt moves between CPUs without a change
  * of the message in its slot, and none is lost or doubled on the way. One that is
- * allocated for a CPU begins there, and a managed one stays.
+ * allocated for a CPU begins there.
  */
 #include "expect.h"
 
@@ -159,10 +159,10 @@ TEST_F_TIMEOUT(affinity, survives_cpu_offline, 60)
 	expect_message(_metadata, &self->irq, &self->slot);
 }
 
-static int alloc_for(int file, __u32 flags, int cpu, int eventfd, struct ims_irq *irq)
+static int alloc_for(int file, int cpu, int eventfd, struct ims_irq *irq)
 {
 	struct idxd_ims_alloc alloc = {
-		.flags = IDXD_IMS_ALLOC_CPU | flags, .cpu = cpu, .eventfd = eventfd,
+		.flags = IDXD_IMS_ALLOC_CPU, .cpu = cpu, .eventfd = eventfd,
 	};
 
 	return ims_alloc_as(file, &alloc, irq);
@@ -171,224 +171,61 @@ static int alloc_for(int file, __u32 flags, int cpu, int eventfd, struct ims_irq
 /* From the first interrupt on, also if it gets its eventfd later. */
 TEST_F(affinity, allocated_for_a_cpu)
 {
-	for (int i = 0; i < 8; i++) {
-		int cpu = i % 2, flags = i & 2 ? IDXD_IMS_ALLOC_MANAGED : 0, later = i & 4;
+	for (int i = 0; i < 4; i++) {
+		int cpu = i % 2, later = i & 2;
 		struct ims_irq irq;
 
-		ASSERT_EQ(0, alloc_for(self->file, flags, cpu, later ? -1 : new_eventfd(), &irq));
+		ASSERT_EQ(0, alloc_for(self->file, cpu, later ? -1 : new_eventfd(), &irq));
 		if (later) {
 			EXPECT_STATE(&irq, true, false);
 			ASSERT_EQ(0, ims_bind(&irq, new_eventfd()));
 		}
-		EXPECT_TRUE(is_on(&irq, cpu)) TH_LOG("CPU %d flags %#x", cpu, flags);
+		EXPECT_TRUE(is_on(&irq, cpu)) TH_LOG("CPU %d", cpu);
 		raise_one(_metadata, &irq, 1);
 		expect_count(_metadata, &irq, 1);
-		EXPECT_EQ(1, kernel_count_on(irq.virq, cpu)) TH_LOG("CPU %d flags %#x", cpu, flags);
+		EXPECT_EQ(1, kernel_count_on(irq.virq, cpu)) TH_LOG("CPU %d", cpu);
 
 		/* It is there again after a time without eventfd. */
 		ASSERT_EQ(0, ims_bind(&irq, -1));
 		ASSERT_EQ(0, ims_bind(&irq, new_eventfd()));
 		raise_one(_metadata, &irq, 1);
-		EXPECT_EQ(2, kernel_count_on(irq.virq, cpu)) TH_LOG("CPU %d flags %#x", cpu, flags);
+		EXPECT_EQ(2, kernel_count_on(irq.virq, cpu)) TH_LOG("CPU %d", cpu);
 		ASSERT_EQ(0, ims_free(&irq));
 		close(irq.eventfd);
 	}
 }
 
-/* Unless it is managed, it can be moved. */
 TEST_F(affinity, allocated_for_a_cpu_and_moved)
 {
-	struct ims_irq irq, managed;
-	int raises = 0, err;
+	struct ims_irq irq;
+	int raises = 0;
 
-	ASSERT_EQ(0, alloc_for(self->file, 0, 1, new_eventfd(), &irq));
+	ASSERT_EQ(0, alloc_for(self->file, 1, new_eventfd(), &irq));
 	ASSERT_EQ(0, move_to(&irq, 0));
 	for (int i = 0; i < MOST_TRIES && !is_on(&irq, 0); i++)
 		raise_one(_metadata, &irq, ++raises);
 	EXPECT_TRUE(is_on(&irq, 0));
 	raise_one(_metadata, &irq, ++raises);
 	EXPECT_LT(0, kernel_count_on(irq.virq, 0));
-
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &managed));
-	err = move_to(&managed, 0);
-	EXPECT_TRUE(err == -EIO || err == -EPERM) TH_LOG("error %d", err);
-	raise_one(_metadata, &managed, 1);
-	EXPECT_EQ(1, kernel_count_on(managed.virq, 1));
 }
 
-/* One that is not managed comes somewhere else while its CPU is offline. */
+/* It arrives at another CPU while its CPU is offline. */
 TEST_F_TIMEOUT(affinity, allocated_for_an_offline_cpu, 60)
 {
 	struct ims_irq irq, again;
 
 	if (!has_hotplug())
 		SKIP(return, "CPU 1 cannot go offline");
-	ASSERT_EQ(0, alloc_for(self->file, 0, 1, new_eventfd(), &irq));
+	ASSERT_EQ(0, alloc_for(self->file, 1, new_eventfd(), &irq));
 	ASSERT_EQ(0, write_text(cpu1_online, "0"));
 	raise_one(_metadata, &irq, 1);
-	ASSERT_EQ(0, alloc_for(self->file, 0, 1, new_eventfd(), &again));
+	ASSERT_EQ(0, alloc_for(self->file, 1, new_eventfd(), &again));
 	raise_one(_metadata, &again, 1);
 	ASSERT_EQ(0, write_text(cpu1_online, "1"));
 	raise_one(_metadata, &irq, 2);
 	raise_one(_metadata, &again, 2);
 	expect_count(_metadata, &irq, 2);
 	expect_count(_metadata, &again, 2);
-}
-
-/* Raised while its CPU is offline it comes when that is back, and once. */
-TEST_F_TIMEOUT(affinity, managed_waits_for_its_cpu, 60)
-{
-	struct ims_irq irq;
-	int raises = 0;
-
-	if (!has_hotplug())
-		SKIP(return, "CPU 1 cannot go offline");
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
-	for (int i = 0; i < OFFLINES; i++) {
-		raise_one(_metadata, &irq, ++raises);
-		ASSERT_EQ(0, write_text(cpu1_online, "0"));
-		EXPECT_STATE(&irq, true, false);
-		ASSERT_EQ(0, ims_noop(&irq));
-		ASSERT_EQ(0, ims_noop(&irq));
-		EXPECT_ARRIVED_IN_ALL(&irq, raises);
-		EXPECT_STATE(&irq, true, true);
-		/* Others are not concerned. */
-		raise_one(_metadata, &self->irq, i + 1);
-
-		ASSERT_EQ(0, write_text(cpu1_online, "1"));
-		EXPECT_ARRIVED_IN_ALL(&irq, ++raises);
-		EXPECT_STATE(&irq, false, false);
-		EXPECT_DEVICE(&irq, raises, 2 * (i + 1), i + 1);
-	}
-	EXPECT_EQ(raises, kernel_count_on(irq.virq, 1));
-}
-
-/* Without anything pending, nothing comes. */
-TEST_F_TIMEOUT(affinity, managed_comes_back_in_silence, 60)
-{
-	struct ims_irq irq;
-
-	if (!has_hotplug())
-		SKIP(return, "CPU 1 cannot go offline");
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
-	for (int i = 0; i < OFFLINES; i++) {
-		ASSERT_EQ(0, write_text(cpu1_online, "0"));
-		ASSERT_EQ(0, write_text(cpu1_online, "1"));
-	}
-	expect_count(_metadata, &irq, 0);
-	EXPECT_STATE(&irq, false, false);
-	raise_one(_metadata, &irq, 1);
-	expect_count(_metadata, &irq, 1);
-}
-
-/* Allocated, bound and freed while its CPU is offline. */
-TEST_F_TIMEOUT(affinity, managed_for_an_offline_cpu, 60)
-{
-	struct ims_irq irq, later, freed;
-	int first;
-
-	if (!has_hotplug())
-		SKIP(return, "CPU 1 cannot go offline");
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &freed));
-	raise_one(_metadata, &freed, 1);
-	ASSERT_EQ(0, write_text(cpu1_online, "0"));
-	ASSERT_EQ(0, ims_free(&freed));
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &freed));
-	ASSERT_EQ(0, ims_free(&freed));
-	EXPECT_EQ(0, ims_counter("stale"));
-
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, -1, &later));
-	ASSERT_EQ(0, ims_bind(&later, new_eventfd()));
-	EXPECT_STATE(&irq, true, false);
-	EXPECT_STATE(&later, true, false);
-	ASSERT_EQ(0, ims_noop(&irq));
-	ASSERT_EQ(0, ims_noop(&later));
-	EXPECT_ARRIVED_IN_ALL(&irq, 0);
-	EXPECT_ARRIVED_IN_ALL(&later, 0);
-	EXPECT_STATE(&irq, true, true);
-
-	/* It is pending for whatever eventfd it has in the end. */
-	first = irq.eventfd;
-	ASSERT_EQ(0, ims_bind(&irq, new_eventfd()));
-	ASSERT_EQ(0, ims_bind(&later, -1));
-	ASSERT_EQ(0, ims_bind(&later, new_eventfd()));
-	EXPECT_STATE(&irq, true, true);
-	EXPECT_STATE(&later, true, true);
-	ASSERT_EQ(0, write_text(cpu1_online, "1"));
-	EXPECT_ARRIVED_IN_ALL(&irq, 1);
-	EXPECT_ARRIVED_IN_ALL(&later, 1);
-	EXPECT_EQ(0, take(first));
-	EXPECT_EQ(1, kernel_count_on(irq.virq, 1));
-	EXPECT_EQ(1, kernel_count_on(later.virq, 1));
-}
-
-/* Masked by its owner, it stays so when its CPU comes back. */
-TEST_F_TIMEOUT(affinity, managed_and_masked, 60)
-{
-	struct ims_irq irq;
-
-	if (!has_hotplug())
-		SKIP(return, "CPU 1 cannot go offline");
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
-
-	/* Masked before that, unmasked after. */
-	ASSERT_EQ(0, ims_mask(&irq));
-	ASSERT_EQ(0, write_text(cpu1_online, "0"));
-	ASSERT_EQ(0, ims_noop(&irq));
-	ASSERT_EQ(0, write_text(cpu1_online, "1"));
-	EXPECT_ARRIVED_IN_ALL(&irq, 0);
-	EXPECT_STATE(&irq, true, true);
-	ASSERT_EQ(0, ims_unmask(&irq));
-	EXPECT_ARRIVED_IN_ALL(&irq, 1);
-
-	/* Unmasked meanwhile. */
-	ASSERT_EQ(0, ims_mask(&irq));
-	ASSERT_EQ(0, write_text(cpu1_online, "0"));
-	ASSERT_EQ(0, ims_noop(&irq));
-	ASSERT_EQ(0, ims_unmask(&irq));
-	EXPECT_ARRIVED_IN_ALL(&irq, 1);
-	EXPECT_STATE(&irq, true, true);
-	ASSERT_EQ(0, write_text(cpu1_online, "1"));
-	EXPECT_ARRIVED_IN_ALL(&irq, 2);
-
-	/* Masked meanwhile. */
-	ASSERT_EQ(0, write_text(cpu1_online, "0"));
-	ASSERT_EQ(0, ims_mask(&irq));
-	ASSERT_EQ(0, ims_noop(&irq));
-	ASSERT_EQ(0, write_text(cpu1_online, "1"));
-	EXPECT_ARRIVED_IN_ALL(&irq, 2);
-	EXPECT_STATE(&irq, true, true);
-
-	/* Offline again, so that it was not unmasked in between, and unmasked then. */
-	ASSERT_EQ(0, write_text(cpu1_online, "0"));
-	ASSERT_EQ(0, ims_unmask(&irq));
-	EXPECT_ARRIVED_IN_ALL(&irq, 2);
-	EXPECT_STATE(&irq, true, true);
-	ASSERT_EQ(0, write_text(cpu1_online, "1"));
-	EXPECT_ARRIVED_IN_ALL(&irq, 3);
-	EXPECT_STATE(&irq, false, false);
-	EXPECT_EQ(3, kernel_count_on(irq.virq, 1));
-}
-
-/* It goes with its file, also while its CPU is offline and it is pending. */
-TEST_F_TIMEOUT(affinity, managed_and_closed, 60)
-{
-	struct ims_irq irq, pending;
-
-	if (!has_hotplug())
-		SKIP(return, "CPU 1 cannot go offline");
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &irq));
-	ASSERT_EQ(0, alloc_for(self->file, IDXD_IMS_ALLOC_MANAGED, 1, new_eventfd(), &pending));
-	ASSERT_EQ(0, write_text(cpu1_online, "0"));
-	ASSERT_EQ(0, ims_noop(&pending));
-	settle();
-	EXPECT_STATE(&pending, true, true);
-	ims_close(self->file);
-	EXPECT_EQ(0, ims_counter("used"));
-	EXPECT_EQ(0, ims_counter("stale"));
-	ASSERT_EQ(0, write_text(cpu1_online, "1"));
-	EXPECT_TRUE(ims_delivers(0, 4));
 }
 
 TEST_HARNESS_MAIN

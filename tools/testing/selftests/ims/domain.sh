@@ -32,11 +32,12 @@ msix_virq()
 	awk -v name="$driver-$bdf-events" '$NF == name { print $1 + 0 }' /proc/interrupts
 }
 
-# The driver holds vector 0 and nothing of the message store.
+# The driver holds vector 0, and the domain its sink.
 idle()
 {
-	[ "$(names "$dev/msi_irqs")" = "$(msix_virq)" ] && counter_is used 0 &&
-		[ "$(grep -c "$bdf" /proc/interrupts)" = 1 ] && [ "$(awk 'END { print NR }' "$dir/slots")" = 1 ]
+	[ "$(names "$dev/msi_irqs" | xargs)" = "$( (msix_virq; sink_virq) | sort -n | xargs)" ] &&
+		counter_is used 0 && [ "$(grep -c "$bdf" /proc/interrupts)" = 2 ] &&
+		[ "$(awk 'END { print NR }' "$dir/slots")" = 1 ]
 }
 
 # take HOLDER WQ COUNT
@@ -55,7 +56,7 @@ msi_irqs_are_all()
 {
 	sysfs=$(names "$dev/msi_irqs" | xargs)
 	ktap_print_msg "msi_irqs: $sysfs"
-	[ "$sysfs" = "$( (msix_virq; awk '{ print $2 }' "$table") | sort -n | xargs)" ]
+	[ "$sysfs" = "$( (msix_virq; sink_virq; awk '{ print $2 }' "$table") | sort -n | xargs)" ]
 }
 
 # The hwirq of each virq is its slot, its chip and domain are the device's.
@@ -159,9 +160,9 @@ need_device
 ktap_set_plan 13
 check "one domain of the device" one_domain
 check "stacked on interrupt remapping, on the vectors" chain_is_stacked
-check "the driver itself has no interrupt of the message store" idle
+check "the domain itself has one interrupt, its sink" idle
 check "allocate interrupts for two work queues" take_all
-check "msi_irqs lists vector 0 and the message store's interrupts" msi_irqs_are_all
+check "msi_irqs lists vector 0, the sink and the message store's interrupts" msi_irqs_are_all
 check "hwirq is the slot, chip is the device's" irqs_are_slots
 check "rows in /proc/interrupts" rows_are_there
 check "the table of slots is complete" slots_is_complete

@@ -129,8 +129,8 @@ TEST_F_TIMEOUT(ims, beyond_vectors, 60)
 	deliver_one(_metadata, &irqs[full - 1]);
 
 	/*
-	 * What was pending when its slot was freed cannot be delivered to nobody without a
-	 * vector. It does not come to the next owner: there is none before there is a vector.
+	 * An interrupt that was pending when its slot was freed is not for the next owner of the
+	 * slot, which is given out without a vector.
 	 */
 	others_count = ims_alloc_all(&others);
 	pending = ims_page() && count + others_count == ims_counter("slots");
@@ -138,24 +138,22 @@ TEST_F_TIMEOUT(ims, beyond_vectors, 60)
 		page_write(PAGE_RAISE, irqs[--count].slot);
 		ASSERT_TRUE(wait_pending(&irqs[count]));
 		ASSERT_EQ(0, ims_free(&irqs[count]));
-		EXPECT_EQ(-ENOSPC, ims_alloc(file, -1, &none));
-		EXPECT_EQ(0, ims_counter("stale"));
+		ASSERT_EQ(0, ims_alloc(file, -1, &none));
+		EXPECT_EQ(irqs[count].slot, none.slot);
+		EXPECT_EQ(IDXD_IMS_STATE_MASKED, ims_flags(&none));
+		ASSERT_EQ(0, ims_free(&none));
+		EXPECT_EQ(0, ims_counter("retired"));
 	}
 
-	/* With the vectors of others there is a place for it. */
+	/* Vectors of others can be used. */
 	rest = count - full < 20 ? count - full : 20;
 	for (int i = 0; i < rest; i++)
 		ASSERT_EQ(0, ims_bind(&irqs[i], -1));
-	if (pending) {
-		ASSERT_EQ(0, ims_alloc(file, -1, &none));
-		EXPECT_EQ(IDXD_IMS_STATE_MASKED, ims_flags(&none));
-		ASSERT_EQ(0, ims_free(&none));
-	}
 	for (int i = 0; i < others_count; i++)
 		ASSERT_EQ(0, ims_free(&others[i]));
 	free(others);
 	EXPECT_EQ(count, ims_counter("used"));
-	EXPECT_EQ(0, ims_counter("stale"));
+	EXPECT_EQ(0, ims_counter("retired"));
 
 	more = bind_until_full(_metadata, irqs, full, rest);
 	EXPECT_LT(0, more);
@@ -224,8 +222,8 @@ FIXTURE(storm) {
 FIXTURE_VARIANT(storm) {
 	enum sharing sharing;
 	/* Limits beyond which the work queue or a file gets nothing, instead of slots. */
-	bool ceiling;
-	bool file_ceiling;
+	bool max;
+	bool file_max;
 	int error;
 };
 
@@ -241,12 +239,12 @@ FIXTURE_VARIANT_ADD(storm, in_work_queues) {
 	.sharing = NOTHING, .error = -ENOSPC,
 };
 
-FIXTURE_VARIANT_ADD(storm, at_the_ceiling) {
-	.sharing = A_WORK_QUEUE, .ceiling = true, .error = -EDQUOT,
+FIXTURE_VARIANT_ADD(storm, at_the_maximum) {
+	.sharing = A_WORK_QUEUE, .max = true, .error = -EDQUOT,
 };
 
-FIXTURE_VARIANT_ADD(storm, at_the_ceiling_of_a_file) {
-	.sharing = A_FILE, .file_ceiling = true, .error = -EMFILE,
+FIXTURE_VARIANT_ADD(storm, at_the_maximum_of_a_file) {
+	.sharing = A_FILE, .file_max = true, .error = -EMFILE,
 };
 
 FIXTURE_SETUP(storm)
@@ -256,11 +254,11 @@ FIXTURE_SETUP(storm)
 		return;
 	self->storm.reports = share(MOST_WORKERS * sizeof(*self->storm.reports));
 	ASSERT_NE(NULL, self->storm.reports);
-	if (variant->file_ceiling && !ims_is_module())
+	if (variant->file_max && !ims_is_module())
 		SKIP(return, "not a module");
-	if (variant->file_ceiling) {
+	if (variant->file_max) {
 		ASSERT_EQ(0, ims_unload());
-		ASSERT_EQ(0, ims_load(path_of("file_ceiling=%d", QUOTA)));
+		ASSERT_EQ(0, ims_load(path_of("max_per_file=%d", QUOTA)));
 	}
 }
 
@@ -269,7 +267,7 @@ FIXTURE_TEARDOWN(storm)
 	stop_all();
 	ims_close_all();
 	free(self->storm.irqs);
-	if (variant->file_ceiling) {
+	if (variant->file_max) {
 		EXPECT_EQ(0, ims_unload());
 		EXPECT_EQ(0, ims_load(""));
 	}
@@ -377,7 +375,7 @@ TEST_F_TIMEOUT(storm, counts_stay_exact, 120)
 	struct storm *storm = &self->storm;
 	struct idxd_ims_query query;
 
-	if (!variant->file_ceiling) {
+	if (!variant->file_max) {
 		fill(_metadata, storm);
 		if (storm->count - storm->full < FREE_SLOTS)
 			SKIP(return, "vectors for %d of %d", storm->full, storm->count);
@@ -385,10 +383,10 @@ TEST_F_TIMEOUT(storm, counts_stay_exact, 120)
 		used = storm->count - FREE_SLOTS;
 	}
 	EXPECT_EQ(used, ims_counter("used"));
-	if (variant->ceiling) {
+	if (variant->max) {
 		self->ims.rebind = true;
 		ASSERT_EQ(0, ims_query(storm->irqs[FREE_VECTORS].file, &query));
-		ASSERT_EQ(0, ims_set_limit(0, "ceiling", query.used + QUOTA));
+		ASSERT_EQ(0, ims_set_limit(0, "max", query.used + QUOTA));
 	}
 	if (variant->sharing == A_FILE) {
 		file = ims_open(0);
@@ -432,9 +430,9 @@ TEST_F_TIMEOUT(storm, counts_stay_exact, 120)
 	stop_all();
 	ims_close(file);
 	EXPECT_TRUE(wait_for(ims_counter("used") == used));
-	if (variant->ceiling)
-		ASSERT_EQ(0, ims_set_limit(0, "ceiling", ims_counter("slots")));
-	if (!variant->file_ceiling)
+	if (variant->max)
+		ASSERT_EQ(0, ims_set_limit(0, "max", ims_counter("slots")));
+	if (!variant->file_max)
 		fill_again(_metadata, storm);
 }
 

@@ -225,11 +225,6 @@ static int alloc_on_cpu(void)
 	return alloc_as(IDXD_IMS_ALLOC_CPU, eventfds[0]);
 }
 
-static int alloc_managed(void)
-{
-	return alloc_as(IDXD_IMS_ALLOC_CPU | IDXD_IMS_ALLOC_MANAGED, eventfds[0]);
-}
-
 static int free_irq(void)
 {
 	return ims_free(&irq);
@@ -294,7 +289,7 @@ static int prepare_pending(void)
 
 static bool is_clean(void)
 {
-	return ims_flags(&irq) == IDXD_IMS_STATE_MASKED && !ims_counter("stale");
+	return ims_flags(&irq) == IDXD_IMS_STATE_MASKED && !ims_counter("retired");
 }
 
 static int mask(void)
@@ -333,30 +328,30 @@ static int copy(void)
 
 /* ---- Files of the file systems ---- */
 
-static int raise_guarantee(void)
+static int raise_min(void)
 {
-	return ims_set_limit(0, "guarantee", 2);
+	return ims_set_limit(0, "min", 2);
 }
 
-static int reset_guarantee(void)
+static int reset_min(void)
 {
-	return ims_set_limit(0, "guarantee", 1);
+	return ims_set_limit(0, "min", 1);
 }
 
-static int lower_ceiling(void)
+static int lower_max(void)
 {
-	return ims_set_limit(0, "ceiling", 5);
+	return ims_set_limit(0, "max", 5);
 }
 
-static int reset_ceiling(void)
+static int reset_max(void)
 {
-	return ims_set_limit(0, "ceiling", ims_counter("slots"));
+	return ims_set_limit(0, "max", ims_counter("slots"));
 }
 
 static int read_attributes(void)
 {
-	return read_all(path_of(PCI_DEVICES "%s/wq0/slots", ims_bdf)) ?:
-	       read_all(path_of(PCI_DEVICES "%s/wq0/ceiling", ims_bdf));
+	return read_all(attribute_of(0, "used")) ?:
+	       read_all(attribute_of(0, "max"));
 }
 
 static int read_slots(void)
@@ -485,14 +480,6 @@ FIXTURE_VARIANT_ADD(fail, alloc_on_cpu) {
 	},
 };
 
-FIXTURE_VARIANT_ADD(fail, alloc_managed) {
-	.operation = {
-		.prepare = prepare_file, .run = alloc_managed, .undo = free_irq,
-		.usable = irq_works, .allocates = true, .lossy = true,
-		.errors = { -ENOMEM, -ENOSPC },
-	},
-};
-
 FIXTURE_VARIANT_ADD(fail, free) {
 	.operation = {
 		.prepare = prepare_alloc, .run = free_irq, .undo = alloc,
@@ -576,18 +563,18 @@ FIXTURE_VARIANT_ADD(fail, move) {
 	},
 };
 
-FIXTURE_VARIANT_ADD(fail, guarantee) {
+FIXTURE_VARIANT_ADD(fail, min) {
 	.operation = {
-		.prepare = prepare_bound, .run = raise_guarantee,
-		.undo = reset_guarantee,
+		.prepare = prepare_bound, .run = raise_min,
+		.undo = reset_min,
 		.allocates = true, .errors = { -ENOMEM },
 	},
 };
 
-FIXTURE_VARIANT_ADD(fail, ceiling) {
+FIXTURE_VARIANT_ADD(fail, max) {
 	.operation = {
-		.prepare = prepare_bound, .run = lower_ceiling,
-		.undo = reset_ceiling,
+		.prepare = prepare_bound, .run = lower_max,
+		.undo = reset_max,
 		.allocates = true, .errors = { -ENOMEM },
 	},
 };

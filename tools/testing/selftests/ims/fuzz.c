@@ -210,7 +210,7 @@ static union call_argument some_sense(struct fuzzer *fuzzer, const struct open_f
 		argument.query.reserved = below(fuzzer, 2) ? 0 : number(fuzzer);
 		break;
 	case ALLOC:
-		argument.alloc.flags = below(fuzzer, 2) ? below(fuzzer, 8) : number(fuzzer);
+		argument.alloc.flags = below(fuzzer, 2) ? below(fuzzer, 4) : number(fuzzer);
 		argument.alloc.eventfd = an_eventfd(fuzzer);
 		argument.alloc.pasid = below(fuzzer, 3) ? 0 : number(fuzzer);
 		argument.alloc.cpu = below(fuzzer, 2) ? below(fuzzer, 3) : number(fuzzer);
@@ -433,7 +433,7 @@ TEST_F_TIMEOUT(ims, random_calls, DEADLINE_S + 15)
 	EXPECT_LE(iterations, made(&arena->reports[0]) + made(&arena->reports[1]));
 	TH_LOG("%llu ms, %lld slots in use, %lld were freed while pending",
 	       (unsigned long long)(now_ms() - begin), (long long)ims_counter("used"),
-	       (long long)ims_counter("stale"));
+	       (long long)ims_counter("retired"));
 
 	/* What is left is that of the files that are still open. */
 	for (int i = 0; i < SHARED_FILES; i++)

@@ -98,6 +98,8 @@ enum ims_page {
 	PAGE_ALLOW = 0x128,
 	PAGE_DENY = 0x12c,
 	PAGE_SYNC = 0x130,
+	PAGE_VIOLATIONS = 0x140,	/* VIOLATIONS counters of rules that the driver broke */
+	PAGE_LAST_VIOLATION = 0x160,	/* Its slot, plus 1 */
 };
 
 /* Offsets in a slot's part of its counters. */
@@ -120,10 +122,12 @@ enum ims_fault {
 	FAULT_HANDLE_LIMIT = 15,	/* Argument: handles */
 	FAULT_COMMAND_SILENT = 16,
 	FAULT_HANDLES_REVOKED = 17,	/* Argument: 1 if it says so */
+	FAULT_STUCK_PENDING = 18,
 };
 
 /* For SOURCE_CONTROL. */
 #define SOURCE_STOP 0
+#define SOURCE_START 1
 #define SOURCE_START_PACED 3
 
 #define PAGE_MAGIC_VALUE 0x494d5354
@@ -338,7 +342,7 @@ static inline int ims_bind_driver(const char *what)
 	return write_text(path_of("/sys/bus/pci/drivers/" DRIVER "/%s", what), ims_bdf);
 }
 
-/* Brings slots that are stale, and limits, back to what they were. */
+/* Brings retired slots and limits back to what they were. */
 static inline int ims_rebind(void)
 {
 	/* It may be unbound already. */
@@ -389,12 +393,16 @@ static inline int ims_wqs(void)
 	return wqs;
 }
 
-/* A limit of a work queue, "guarantee" or "ceiling"; -1 if there is none. */
+/* An attribute of the subdevice of a work queue. */
+#define attribute_of(wq, name) \
+	path_of("/sys/class/misc/" DRIVER "!%s.wq%d/device/%s", ims_bdf, wq, name)
+
+/* The attribute "used", "min" or "max" of a work queue; -1 if there is none. */
 static inline int64_t ims_limit(int wq, const char *name)
 {
 	char line[32];
 
-	if (!read_line(line, sizeof(line), path_of(PCI_DEVICES "%s/wq%d/%s", ims_bdf, wq, name)))
+	if (!read_line(line, sizeof(line), attribute_of(wq, name)))
 		return -1;
 	return strtoll(line, NULL, 10);
 }
@@ -402,8 +410,7 @@ static inline int64_t ims_limit(int wq, const char *name)
 /* Changes it until the device is rebound. Returns 0 or a negative errno. */
 static inline int ims_set_limit(int wq, const char *name, int value)
 {
-	return write_text(path_of(PCI_DEVICES "%s/wq%d/%s", ims_bdf, wq, name),
-			  path_of("%d", value));
+	return write_text(attribute_of(wq, name), path_of("%d", value));
 }
 
 /* A line of `counters`; -1 if there is none of that name. */
@@ -644,7 +651,7 @@ static inline int ims_alloc_all(struct ims_irq **irqs)
 	for (int wq = 0; wq < wqs; wq++) {
 		int file, err;
 
-		/* Another file where the ceiling is this one's. */
+		/* Another file if this one has its maximum. */
 		do {
 			file = ims_open(wq);
 			if (file < 0)
@@ -800,6 +807,17 @@ static inline struct device_counts device_counts(int slot)
 	};
 }
 
+#define VIOLATIONS 4
+
+/* Expects that the driver broke none of the rules that the device model checks. */
+#define EXPECT_NO_VIOLATIONS() do {							\
+	for (int rule = 0; ims_page() && rule < VIOLATIONS; rule++) {			\
+		EXPECT_EQ(0, page_read64(PAGE_VIOLATIONS + 8 * rule))			\
+			TH_LOG("rule %d was broken, for slot %d", rule,			\
+			       (int)page_read(PAGE_LAST_VIOLATION) - 1);		\
+	}										\
+} while (0)
+
 /* Has the device model break, or be whole again. Needs the test page. */
 static inline void ims_break(enum ims_fault fault, uint32_t argument)
 {
@@ -864,7 +882,7 @@ static inline void allow_more_files(void)
  */
 FIXTURE(ims) {
 	int kmsg;
-	/* The test leaves slots stale that it freed while they were pending, or limits. */
+	/* The test leaves retired slots, or limits. */
 	bool rebind;
 };
 
@@ -877,12 +895,14 @@ FIXTURE_SETUP(ims)
 		ASSERT_TRUE(ims_find());
 	}
 	/* What an earlier test left behind is not the fault of this one. */
-	if (ims_page())
+	if (ims_page()) {
 		ims_break(FAULT_NONE, 0);
-	if (ims_counter("used") || ims_counter("stale") || !ims_wqs())
+		page_write(PAGE_COUNTER_RESET, 1);
+	}
+	if (ims_counter("used") || ims_counter("retired") || !ims_wqs())
 		ASSERT_EQ(0, ims_rebind());
 	ASSERT_EQ(0, ims_counter("used"));
-	ASSERT_EQ(0, ims_counter("stale"));
+	ASSERT_EQ(0, ims_counter("retired"));
 	ASSERT_LT(0, ims_wqs()) TH_LOG("no %s", node_of(0));
 	allow_more_files();
 	self->kmsg = open_log();
@@ -899,7 +919,8 @@ FIXTURE_TEARDOWN(ims)
 	if (self->rebind)
 		EXPECT_EQ(0, ims_rebind());
 	EXPECT_EQ(0, ims_counter("used"));
-	EXPECT_EQ(0, ims_counter("stale"));
+	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_NO_VIOLATIONS();
 	EXPECT_TRUE(log_is_clean(_metadata, self->kmsg));
 }
 #endif

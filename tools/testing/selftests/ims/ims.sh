@@ -71,6 +71,12 @@ counter()
 	done < "$dir/counters"
 }
 
+# The virq of the domain's own interrupt, which has the name of the irq chip.
+sink_virq()
+{
+	awk -v bdf="$bdf" 'index($0, bdf) && $NF ~ /^[A-Z]+-IMS$/ { print $1 + 0 }' /proc/interrupts
+}
+
 counter_is()
 {
 	have=$(counter "$1")
@@ -107,9 +113,9 @@ wait_for()
 # Work queues that the driver enabled: their numbers.
 work_queues()
 {
-	for path in "$dev"/wq[0-9]*; do
-		[ ! -e "$path" ] || echo "${path##*/wq}"
-	done
+	for path in "$dev/$driver.wq".*; do
+		[ ! -e "$path" ] || echo $((${path##*.} & 255))
+	done | sort -n
 }
 
 # node WQ: the character device of a work queue.
@@ -272,6 +278,12 @@ log_is_clean()
 	! dmesg | sed "1,/$first_mark\$/d" | without_pciehp | grep -E 'WARNING:|BUG:|Oops|Call Trace|No irq handler for|nobody cared'
 }
 
+# attribute WQ NAME: the file of an attribute of its.
+attribute()
+{
+	echo "$dev/$(subdevice "$1")/$2"
+}
+
 # names DIRECTORY: what is in it, in numerical order.
 names()
 {
@@ -281,7 +293,7 @@ names()
 # What there is of the driver's at the device.
 traces()
 {
-	for path in "$dir" "$dev/driver" "$dev/msi_irqs" "$dev"/wq[0-9]* "$dev/$driver".* \
+	for path in "$dir" "$dev/driver" "$dev/msi_irqs" "$dev/$driver".* \
 		"$nodes/$bdf".* "$irq_debugfs"/domains/*"IMS-$bdf"*; do
 		[ ! -e "$path" ] || echo "$path"
 	done

@@ -30,7 +30,7 @@ static const char usage[] =
 	"  -e  echo each command       -k  keep going after one that fails\n"
 	"  -t MS  wait for an interrupt so long, 5000 if not given\n"
 	"Commands are read from standard input if none is given:\n"
-	"  alloc [COUNT] [pasid=N] [cpu=N] [managed] [unbound]\n"
+	"  alloc [COUNT] [pasid=N] [cpu=N] [unbound]\n"
 	"  free ID        bind ID      noop ID [COUNT]    wait ID COUNT\n"
 	"  mask ID        unbind ID    copy ID BYTES      state ID\n"
 	"  unmask ID      query        run SHELL COMMAND\n";
@@ -114,8 +114,6 @@ static void allocate(char **words)
 			alloc.flags |= IDXD_IMS_ALLOC_PASID;
 		else if (!strncmp(*words, "cpu=", 4) && is_number(*words + 4, &alloc.cpu))
 			alloc.flags |= IDXD_IMS_ALLOC_CPU;
-		else if (!strcmp(*words, "managed"))
-			alloc.flags |= IDXD_IMS_ALLOC_MANAGED;
 		else if (!strcmp(*words, "unbound"))
 			unbound = true;
 		else
@@ -190,9 +188,9 @@ static void show_query(void)
 	struct idxd_ims_query query = { .size = sizeof(query) };
 
 	control(IDXD_IMS_QUERY, &query);
-	printf("slots %u used %u guarantee %u ceiling %u file_used %u file_ceiling %u\n",
-	       query.slots, query.used, query.guarantee, query.ceiling, query.file_used,
-	       query.file_ceiling);
+	printf("slots %u used %u min %u max %u file_used %u file_max %u\n",
+	       query.slots, query.used, query.min, query.max, query.file_used,
+	       query.file_max);
 }
 
 static void execute(char *line)

@@ -27,7 +27,6 @@ static bool is_gone(void)
 	    exists(path_of("/sys/kernel/debug/irq/domains/*IMS-%s*", ims_bdf)) ||
 	    exists(path_of(PCI_DEVICES "%s/msi_irqs/*", ims_bdf)) ||
 	    exists(path_of(PCI_DEVICES "%s/" DRIVER ".wq.*", ims_bdf)) ||
-	    exists(path_of(PCI_DEVICES "%s/wq0", ims_bdf)) ||
 	    exists(path_of(PCI_DEVICES "%s/driver", ims_bdf)))
 		return false;
 	/* Its address is in the names of all its interrupts. */
@@ -168,7 +167,7 @@ TEST_F_TIMEOUT(lifecycle, pending_when_freed, 60)
 		else
 			ASSERT_EQ(0, ims_free(&irq));
 		EXPECT_EQ(0, ims_counter("used"));
-		EXPECT_EQ(0, ims_counter("stale"));
+		EXPECT_EQ(0, ims_counter("retired"));
 		EXPECT_EQ(0, take(irq.eventfd));
 
 		count = ims_alloc_all(&irqs);
@@ -191,7 +190,7 @@ TEST_F_TIMEOUT(lifecycle, pending_when_freed, 60)
 TEST_F(lifecycle, unbind_with_open_files)
 {
 	int node = ims_open(0), slots = open(path_of("%s/slots", ims_dir), O_RDONLY | O_CLOEXEC);
-	int limit = open(path_of(PCI_DEVICES "%s/wq0/guarantee", ims_bdf), O_RDWR | O_CLOEXEC);
+	int limit = open(attribute_of(0, "min"), O_RDWR | O_CLOEXEC);
 	char buffer[256];
 
 	ASSERT_LE(0, node);
@@ -228,7 +227,7 @@ TEST_F_TIMEOUT(lifecycle, unbind_under_traffic, 60)
 		ims_close(file);
 		ASSERT_EQ(0, ims_bind_driver("bind"));
 		EXPECT_TRUE(works());
-		EXPECT_EQ(0, ims_counter("stale"));
+		EXPECT_EQ(0, ims_counter("retired"));
 	}
 }
 
@@ -281,7 +280,7 @@ TEST_F_TIMEOUT(lifecycle, reload_under_traffic, 60)
 		EXPECT_TRUE(is_gone());
 		ASSERT_EQ(0, ims_load(""));
 		EXPECT_TRUE(works());
-		EXPECT_EQ(0, ims_counter("stale"));
+		EXPECT_EQ(0, ims_counter("retired"));
 	}
 }
 

@@ -46,22 +46,22 @@ wqs_are()
 # attribute_is NAME VALUE: of every work queue.
 attribute_is()
 {
-	have=$(sort -u "$dev"/wq*/"$1" | xargs)
+	have=$(sort -u "$dev/$driver.wq".*/"$1" | xargs)
 	[ "$have" = "$2" ] || {
 		ktap_print_msg "$1 is $have, not $2"
 		return 1
 	}
 }
 
-# limits_are GUARANTEE CEILING FILE_CEILING: as the attributes and the file say.
+# limits_are MIN MAX FILE_MAX: as the attributes and the file say.
 limits_are()
 {
-	attribute_is guarantee "$1" && attribute_is ceiling "$2" && hold 1 0 &&
-		answers "slots * used 0 guarantee $1 ceiling $2 file_used 0 file_ceiling $3" 1 query &&
+	attribute_is min "$1" && attribute_is max "$2" && hold 1 0 &&
+		answers "slots * used 0 min $1 max $2 file_used 0 file_max $3" 1 query &&
 		release 1
 }
 
-# limits GUARANTEE CEILING FILE_CEILING PARAMETER=VALUE...
+# limits MIN MAX FILE_MAX PARAMETER=VALUE...
 limits()
 {
 	limits="$1 $2 $3"
@@ -71,17 +71,17 @@ limits()
 }
 
 # A file gets no third interrupt, but another file does.
-file_ceiling_holds()
+file_maximum_holds()
 {
-	reload file_ceiling=2 && hold 1 0 && tell 1 alloc 2 && answers 'error: EMFILE*' 1 alloc &&
-		answers '*file_used 2 file_ceiling 2' 1 query && delivers 0 && tell 1 free 1 &&
+	reload max_per_file=2 && hold 1 0 && tell 1 alloc 2 && answers 'error: EMFILE*' 1 alloc &&
+		answers '*file_used 2 file_max 2' 1 query && delivers 0 && tell 1 free 1 &&
 		tell 1 alloc && release 1 && counter_is used 0
 }
 
 # The work queue gets no third slot, through whatever file.
-ceiling_holds()
+maximum_holds()
 {
-	reload guarantee=0 ceiling=2 && hold 1 0 && hold 2 0 && tell 1 alloc && tell 2 alloc &&
+	reload min_slots=0 max_slots=2 && hold 1 0 && hold 2 0 && tell 1 alloc && tell 2 alloc &&
 		answers 'error: EDQUOT*' 1 alloc && answers 'error: EDQUOT*' 2 alloc && release 1 &&
 		tell 2 alloc && release 2 && counter_is used 0
 }
@@ -158,19 +158,19 @@ slots=$(counter slots)
 ktap_set_plan 42
 
 for parameter in wqs=129 wqs=4294967295 timeout_ms=0 timeout_ms=60001 pasid=1048576 pasid=-2 \
-	guarantee=65537 ceiling=4294967295 file_ceiling=0 file_ceiling=65537 shared=2; do
+	min_slots=65537 max_slots=4294967295 max_per_file=0 max_per_file=65537 shared=2; do
 	check "$parameter is refused" refused $parameter
 done
-for parameter in wqs=x guarantee=x ceiling=-1 pasid=4294967296; do
+for parameter in wqs=x min_slots=x max_slots=-1 pasid=4294967296; do
 	check "$parameter is no number, or has too many bits" no_number $parameter
 done
-check "guarantee=5 ceiling=4 is refused" declined -22 "guarantee.*ceiling" guarantee=5 ceiling=4
+check "min_slots=5 max_slots=4 is refused" declined -22 "min_slots.*max_slots" min_slots=5 max_slots=4
 check "shared=1 is refused without a PASID" declined -22 "shared.*PASID" shared=1
 if [ "$all" -gt 1 ]; then
-	check "guarantees for more than all slots are refused" \
-		declined -28 "work queue 1" guarantee=$((slots / 2 + 1)) wqs=2
+	check "minimums of more than all slots are refused" \
+		declined -28 "work queue 1" min_slots=$((slots / 2 + 1)) wqs=2
 else
-	ktap_test_skip "guarantees for more than all slots are refused"
+	ktap_test_skip "minimums of more than all slots are refused"
 fi
 
 check "wqs=1" wqs_are 1 1
@@ -182,13 +182,13 @@ check "it delivers" delivers 0
 check "no PASID in the slot" no_pasid_in_slot
 
 check "limits by default" limits 1 "$slots" 2048
-check "guarantee=3 file_ceiling=1" limits 3 "$slots" 1 guarantee=3 file_ceiling=1
-check "guarantee=0 ceiling=7" limits 0 7 2048 guarantee=0 ceiling=7
-check "guarantee=4 ceiling=4" limits 4 4 2048 guarantee=4 ceiling=4
-check "ceiling=65536 file_ceiling=65536" \
-	limits 1 "$slots" 65536 ceiling=65536 file_ceiling=65536
-check "file_ceiling=2 holds" file_ceiling_holds
-check "ceiling=2 holds" ceiling_holds
+check "min_slots=3 max_per_file=1" limits 3 "$slots" 1 min_slots=3 max_per_file=1
+check "min_slots=0 max_slots=7" limits 0 7 2048 min_slots=0 max_slots=7
+check "min_slots=4 max_slots=4" limits 4 4 2048 min_slots=4 max_slots=4
+check "max_slots=65536 max_per_file=65536" \
+	limits 1 "$slots" 65536 max_slots=65536 max_per_file=65536
+check "max_per_file=2 holds" file_maximum_holds
+check "max_slots=2 holds" maximum_holds
 
 if enable_pasid 2>/dev/null; then
 	check "pasid=0x12345" reload pasid=0x12345

@@ -191,8 +191,8 @@ TEST_F(private, calls_do_not_tell)
 		EXPECT_EQ(0, query.flags & ~IDXD_IMS_QUERY_PASID);
 		EXPECT_EQ(ims_counter("slots"), query.slots);
 		EXPECT_EQ(IRQS, query.used);
-		EXPECT_EQ(ims_limit(0, "guarantee"), query.guarantee);
-		EXPECT_EQ(ims_limit(0, "ceiling"), query.ceiling);
+		EXPECT_EQ(ims_limit(0, "min"), query.min);
+		EXPECT_EQ(ims_limit(0, "max"), query.max);
 		EXPECT_EQ(IRQS, query.file_used);
 		EXPECT_EQ(0, query.reserved);
 

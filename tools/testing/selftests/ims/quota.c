@@ -7,18 +7,18 @@
 
 #define COMPETE_MS (2000 * slow())
 #define ROOM 6
-#define FILE_CEILING 3
+#define FILE_MAX 3
 
-/* Has work queues 0 and 1 share ROOM slots, of which they are guaranteed some. */
-static int make_room(int guarantee0, int guarantee1)
+/* Makes work queues 0 and 1 share ROOM slots, some of which are reserved for each. */
+static int make_room(int min0, int min1)
 {
 	int slots = ims_counter("slots"), wqs = ims_wqs(), err = 0;
 
 	for (int wq = 0; !err && wq < wqs; wq++)
-		err = ims_set_limit(wq, "guarantee", 0);
-	return err ?: ims_set_limit(2, "guarantee", slots - ROOM) ?:
-	       ims_set_limit(0, "guarantee", guarantee0) ?:
-	       ims_set_limit(1, "guarantee", guarantee1);
+		err = ims_set_limit(wq, "min", 0);
+	return err ?: ims_set_limit(2, "min", slots - ROOM) ?:
+	       ims_set_limit(0, "min", min0) ?:
+	       ims_set_limit(1, "min", min1);
 }
 
 /* Allocates until that fails. Returns how many it got, and the error. */
@@ -32,13 +32,13 @@ static int alloc_until_full(int file, int *err)
 	return count;
 }
 
-TEST_F_TIMEOUT(ims, guarantees_are_kept_from_the_greedy, 60)
+TEST_F_TIMEOUT(ims, minimums_are_kept_from_the_greedy, 60)
 {
 	int slots = ims_counter("slots"), wqs = ims_wqs(), kept = 0, err, greedy;
 
 	self->rebind = true;
 	for (int wq = 1; wq < wqs; wq++) {
-		ASSERT_EQ(0, ims_set_limit(wq, "guarantee", wq % 4));
+		ASSERT_EQ(0, ims_set_limit(wq, "min", wq % 4));
 		kept += wq % 4;
 	}
 	greedy = ims_open(0);
@@ -59,8 +59,8 @@ TEST_F_TIMEOUT(ims, guarantees_are_kept_from_the_greedy, 60)
 	EXPECT_EQ(kept, ims_counter("used"));
 }
 
-/* What a work queue frees of its guarantee is there for it, and for nobody else. */
-TEST_F(ims, guarantee_outlasts_use)
+/* A slot that a work queue frees below its minimum stays reserved for it. */
+TEST_F(ims, minimum_outlasts_use)
 {
 	int first, second, err;
 	struct ims_irq irqs[2], irq;
@@ -83,14 +83,14 @@ TEST_F(ims, guarantee_outlasts_use)
 	EXPECT_EQ(-ENOSPC, ims_alloc(first, -1, &irq));
 	EXPECT_EQ(0, ims_alloc(second, -1, &irqs[0]));
 
-	/* Without the guarantee it is for anybody. */
-	ASSERT_EQ(0, ims_set_limit(1, "guarantee", 0));
+	/* Without the minimum it is for anybody. */
+	ASSERT_EQ(0, ims_set_limit(1, "min", 0));
 	ASSERT_EQ(0, ims_free(&irqs[0]));
 	EXPECT_EQ(0, ims_alloc(first, -1, &irq));
 	EXPECT_EQ(-ENOSPC, ims_alloc(second, -1, &irqs[0]));
 }
 
-TEST_F(ims, ceiling)
+TEST_F(ims, maximum)
 {
 	int first = ims_open(0), second = ims_open(0), other = ims_open(1), err;
 	struct ims_irq irqs[5], irq;
@@ -99,14 +99,14 @@ TEST_F(ims, ceiling)
 	ASSERT_LE(0, first);
 	ASSERT_LE(0, second);
 	self->rebind = true;
-	ASSERT_EQ(0, ims_set_limit(0, "ceiling", 5));
+	ASSERT_EQ(0, ims_set_limit(0, "max", 5));
 	for (int i = 0; i < 5; i++)
 		ASSERT_EQ(0, ims_alloc(i % 2 ? first : second, -1, &irqs[i]));
 	EXPECT_EQ(-EDQUOT, ims_alloc(first, -1, &irq));
 	EXPECT_EQ(-EDQUOT, ims_alloc(second, new_eventfd(), &irq));
 	ASSERT_EQ(0, ims_query(first, &query));
 	EXPECT_EQ(5, query.used);
-	EXPECT_EQ(5, query.ceiling);
+	EXPECT_EQ(5, query.max);
 	EXPECT_EQ(5, ims_counter("used"));
 	if (other >= 0)
 		EXPECT_EQ(0, ims_alloc(other, -1, &irq));
@@ -116,7 +116,7 @@ TEST_F(ims, ceiling)
 	EXPECT_EQ(-EDQUOT, ims_alloc(second, -1, &irq));
 
 	/* Lowered, it takes nothing away, but there is nothing new. */
-	ASSERT_EQ(0, ims_set_limit(0, "ceiling", 3));
+	ASSERT_EQ(0, ims_set_limit(0, "max", 3));
 	EXPECT_EQ(0, ims_bind(&irqs[0], new_eventfd()));
 	ASSERT_EQ(0, ims_free(&irqs[1]));
 	ASSERT_EQ(0, ims_free(&irqs[2]));
@@ -126,12 +126,12 @@ TEST_F(ims, ceiling)
 	EXPECT_EQ(-EDQUOT, err);
 
 	/* Raised, there is. */
-	ASSERT_EQ(0, ims_set_limit(0, "ceiling", 7));
+	ASSERT_EQ(0, ims_set_limit(0, "max", 7));
 	EXPECT_EQ(4, alloc_until_full(second, &err));
 	EXPECT_EQ(-EDQUOT, err);
 }
 
-TEST_F_TIMEOUT(ims, file_ceiling, 60)
+TEST_F_TIMEOUT(ims, file_maximum, 60)
 {
 	struct idxd_ims_query query;
 	struct ims_irq irqs[2];
@@ -140,24 +140,24 @@ TEST_F_TIMEOUT(ims, file_ceiling, 60)
 	if (!ims_is_module())
 		SKIP(return, "not a module");
 	ASSERT_EQ(0, ims_unload());
-	err = ims_load(path_of("file_ceiling=%d", FILE_CEILING));
+	err = ims_load(path_of("max_per_file=%d", FILE_MAX));
 	EXPECT_EQ(0, err);
 	if (!err) {
 		first = ims_open(0);
 		second = ims_open(0);
 		EXPECT_LE(0, first);
 		EXPECT_LE(0, second);
-		EXPECT_EQ(FILE_CEILING, alloc_until_full(first, &err));
+		EXPECT_EQ(FILE_MAX, alloc_until_full(first, &err));
 		EXPECT_EQ(-EMFILE, err);
 		EXPECT_EQ(0, ims_alloc(second, -1, &irqs[0]));
 		EXPECT_EQ(0, ims_alloc(second, -1, &irqs[1]));
-		EXPECT_EQ(FILE_CEILING - 2, alloc_until_full(second, &err));
+		EXPECT_EQ(FILE_MAX - 2, alloc_until_full(second, &err));
 		EXPECT_EQ(-EMFILE, err);
-		EXPECT_EQ(2 * FILE_CEILING, ims_counter("used"));
+		EXPECT_EQ(2 * FILE_MAX, ims_counter("used"));
 		EXPECT_EQ(0, ims_query(first, &query));
-		EXPECT_EQ(FILE_CEILING, query.file_used);
-		EXPECT_EQ(FILE_CEILING, query.file_ceiling);
-		EXPECT_EQ(2 * FILE_CEILING, query.used);
+		EXPECT_EQ(FILE_MAX, query.file_used);
+		EXPECT_EQ(FILE_MAX, query.file_max);
+		EXPECT_EQ(2 * FILE_MAX, query.used);
 		EXPECT_EQ(0, ims_free(&irqs[0]));
 		EXPECT_EQ(1, alloc_until_full(second, &err));
 		EXPECT_EQ(-EMFILE, err);
@@ -185,7 +185,7 @@ enum competition {
 };
 
 /* Its exit status says what is wrong. */
-enum wrong { NOTHING, NO_FILE, NO_FREE, ERROR, LIMIT, GUARANTEE, SLOT, ID, ALONE, LESS };
+enum wrong { NOTHING, NO_FILE, NO_FREE, ERROR, LIMIT, MINIMUM, SLOT, ID, ALONE, LESS };
 
 /* What one of them has. */
 struct competitor {
@@ -193,7 +193,7 @@ struct competitor {
 	int me;
 	int file;
 	enum competition competition;
-	int guarantee;
+	int min;
 	int error;		/* of an allocation that is one too many */
 	int held;
 	struct ims_irq irqs[ROOM + 1];
@@ -225,8 +225,8 @@ static enum wrong take_one(struct competitor *self, bool *refused)
 
 	*refused = err;
 	if (err) {
-		if (self->held < self->guarantee)
-			return GUARANTEE;
+		if (self->held < self->min)
+			return MINIMUM;
 		arena->refused[self->me]++;
 		return err == self->error ? NOTHING : ERROR;
 	}
@@ -286,7 +286,7 @@ static enum wrong compete(struct competitor *self)
 }
 
 static void run_competition(struct __test_metadata *_metadata, enum competition competition,
-			    int guarantee, int error)
+			    int min, int error)
 {
 	struct arena *arena = share(sizeof(*arena));
 	int file = -1;
@@ -303,7 +303,7 @@ static void run_competition(struct __test_metadata *_metadata, enum competition 
 		if (!children[i]) {
 			struct competitor self = {
 				.arena = arena, .me = i, .file = file, .competition = competition,
-				.guarantee = guarantee, .error = error,
+				.min = min, .error = error,
 			};
 
 			if (competition != ONE_FILE)
@@ -314,7 +314,7 @@ static void run_competition(struct __test_metadata *_metadata, enum competition 
 	for (int i = 0; i < 2; i++) {
 		static const char * const wrongs[] = {
 			"nothing", "no file", "free fails", "another error", "more than the limit",
-			"less than the guarantee", "a slot twice", "a name twice",
+			"less than the minimum", "a slot twice", "a name twice",
 			"the other is not done", "less than there is",
 		};
 		int wrong = finish(children[i], COMPETE_MS + 2 * DEADLINE_MS);
@@ -341,14 +341,14 @@ TEST_F_TIMEOUT(ims, work_queues_compete, 60)
 TEST_F_TIMEOUT(ims, files_compete, 60)
 {
 	self->rebind = true;
-	ASSERT_EQ(0, ims_set_limit(0, "ceiling", ROOM));
+	ASSERT_EQ(0, ims_set_limit(0, "max", ROOM));
 	run_competition(_metadata, TWO_FILES, 0, -EDQUOT);
 }
 
 TEST_F_TIMEOUT(ims, processes_compete_in_a_file, 60)
 {
 	self->rebind = true;
-	ASSERT_EQ(0, ims_set_limit(0, "ceiling", ROOM));
+	ASSERT_EQ(0, ims_set_limit(0, "max", ROOM));
 	run_competition(_metadata, ONE_FILE, 0, -EDQUOT);
 }
 
@@ -367,7 +367,7 @@ TEST_F_TIMEOUT(ims, pending_takes_no_slots, 60)
 		ASSERT_EQ(0, ims_free(&irq));
 		close(irq.eventfd);
 	}
-	EXPECT_EQ(0, ims_counter("stale"));
+	EXPECT_EQ(0, ims_counter("retired"));
 	EXPECT_EQ(0, ims_counter("used"));
 	EXPECT_EQ(slots, ims_counter("slots"));
 	EXPECT_TRUE(ims_delivers(1, 4));

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# The shares that work queues have of the message store: guarantee, ceiling, and the slots that
-# each holds, as attributes.
+# The quotas that work queues have of the message store: minimum (min), maximum (max), and the
+# number of slots that each uses (used), as attributes of the subdevices.
 
 # shellcheck source=tools/testing/selftests/ims/ims.sh
 . "$(dirname "$0")/ims.sh"
@@ -10,18 +10,18 @@ einval="Invalid argument"
 erange="Numerical result out of range"
 enospc="No space left on device"
 
-# set_limits WQ GUARANTEE CEILING: in an order in which the guarantee is never above the ceiling.
+# set_limits WQ MIN MAX: in an order in which the minimum is never above the maximum.
 set_limits()
 {
-	stores 0 "$dev/wq$1/guarantee" && stores "$3" "$dev/wq$1/ceiling" &&
-		stores "$2" "$dev/wq$1/guarantee"
+	stores 0 "$(attribute "$1" min)" && stores "$3" "$(attribute "$1" max)" &&
+		stores "$2" "$(attribute "$1" min)"
 }
 
-# all_limits GUARANTEE CEILING: of every work queue, whatever they were before.
+# all_limits MIN MAX: of every work queue, whatever they were before.
 all_limits()
 {
 	for n in $(work_queues); do
-		stores 0 "$dev/wq$n/guarantee" || return 1
+		stores 0 "$(attribute "$n" min)" || return 1
 	done
 	for n in $(work_queues); do
 		set_limits "$n" "$1" "$2" || return 1
@@ -30,62 +30,62 @@ all_limits()
 
 refuses_nonsense()
 {
-	for file in "$dev/wq0/guarantee" "$dev/wq0/ceiling"; do
+	for file in "$(attribute 0 min)" "$(attribute 0 max)"; do
 		for value in x -1 1.5 "1 2" "" 4294967296 99999999999999999999; do
 			refuses "$einval" "$value" "$file" || return 1
 		done
 	done
-	refuses "$einval" 0 "$dev/wq0/ceiling"
+	refuses "$einval" 0 "$(attribute 0 max)"
 }
 
-# The guarantee is not above the ceiling, whichever of the two is written.
-guarantee_below_ceiling()
+# The minimum is not above the maximum, whichever of the two is written.
+minimum_below_maximum()
 {
-	set_limits 0 3 5 && refuses "$einval" 6 "$dev/wq0/guarantee" &&
-		refuses "$einval" 2 "$dev/wq0/ceiling" && stores 3 "$dev/wq0/ceiling" &&
-		refuses "$einval" 4 "$dev/wq0/guarantee" && all_limits 1 "$slots"
+	set_limits 0 3 5 && refuses "$einval" 6 "$(attribute 0 min)" &&
+		refuses "$einval" 2 "$(attribute 0 max)" && stores 3 "$(attribute 0 max)" &&
+		refuses "$einval" 4 "$(attribute 0 min)" && all_limits 1 "$slots"
 }
 
-ceiling_below_slots()
+maximum_below_slots()
 {
-	refuses "$erange" $((slots + 1)) "$dev/wq0/ceiling" &&
-		refuses "$erange" 4294967295 "$dev/wq0/ceiling" &&
-		stores 1 "$dev/wq0/ceiling" && stores "$slots" "$dev/wq0/ceiling"
+	refuses "$erange" $((slots + 1)) "$(attribute 0 max)" &&
+		refuses "$erange" 4294967295 "$(attribute 0 max)" &&
+		stores 1 "$(attribute 0 max)" && stores "$slots" "$(attribute 0 max)"
 }
 
-# The others have a guarantee of 1 each.
-guarantees_add_up()
+# The others have a minimum of 1 each.
+minimums_add_up()
 {
 	most=$((slots - others))
-	refuses "$enospc" $((most + 1)) "$dev/wq0/guarantee" && stores "$most" "$dev/wq0/guarantee" &&
-		refuses "$enospc" 2 "$dev/wq1/guarantee" && stores 0 "$dev/wq1/guarantee" &&
-		stores $((most + 1)) "$dev/wq0/guarantee" && refuses "$enospc" 1 "$dev/wq1/guarantee" &&
+	refuses "$enospc" $((most + 1)) "$(attribute 0 min)" && stores "$most" "$(attribute 0 min)" &&
+		refuses "$enospc" 2 "$(attribute 1 min)" && stores 0 "$(attribute 1 min)" &&
+		stores $((most + 1)) "$(attribute 0 min)" && refuses "$enospc" 1 "$(attribute 1 min)" &&
 		all_limits 1 "$slots"
 }
 
-# What a work queue holds above its guarantee counts as well.
+# Slots that a work queue uses above its minimum count as well.
 used_counts()
 {
 	all_limits 0 "$slots" && hold 1 0 && tell 1 alloc 6 &&
-		refuses "$enospc" $((slots - 5)) "$dev/wq1/guarantee" &&
-		stores $((slots - 6)) "$dev/wq1/guarantee" && answers 'error: ENOSPC*' 1 alloc &&
-		release 1 && stores "$slots" "$dev/wq1/guarantee" && all_limits 1 "$slots"
+		refuses "$enospc" $((slots - 5)) "$(attribute 1 min)" &&
+		stores $((slots - 6)) "$(attribute 1 min)" && answers 'error: ENOSPC*' 1 alloc &&
+		release 1 && stores "$slots" "$(attribute 1 min)" && all_limits 1 "$slots"
 }
 
-# In files of the same work queue and of others: to EDQUOT at the ceiling.
-ceiling_is_for_all_files()
+# In files of the same work queue and of others: to EDQUOT at the maximum.
+maximum_is_for_all_files()
 {
 	set_limits 0 1 4 && hold 1 0 && hold 2 0 && hold 3 1 && tell 1 alloc 3 && tell 2 alloc 1 &&
 		answers 'error: EDQUOT*' 1 alloc && answers 'error: EDQUOT*' 2 alloc &&
-		answers '* used 4 guarantee 1 ceiling 4 file_used 1 *' 2 query &&
+		answers '* used 4 min 1 max 4 file_used 1 *' 2 query &&
 		tell 3 alloc 5 && tell 1 free 0 && tell 2 alloc && answers 'error: EDQUOT*' 1 alloc &&
 		answers '1 arrived' 2 noop 1
 }
 
 # It gets no more until it has less than that, and loses none of what it has.
-ceiling_below_used()
+maximum_below_used()
 {
-	stores 2 "$dev/wq0/ceiling" && answers '1 arrived' 1 noop 1 && tell 1 free 1 &&
+	stores 2 "$(attribute 0 max)" && answers '1 arrived' 1 noop 1 && tell 1 free 1 &&
 		answers 'error: EDQUOT*' 1 alloc && tell 1 free 2 && answers 'error: EDQUOT*' 1 alloc &&
 		tell 2 free 0 && tell 1 alloc && answers '1 arrived' 1 noop 0 &&
 		answers 'error: EDQUOT*' 1 alloc && release_all
@@ -94,7 +94,7 @@ ceiling_below_used()
 
 # A work queue that takes all it can leaves the others theirs: ENOSPC at what is not its own. It
 # may have more than vectors, so without eventfds.
-greedy_leaves_guarantees()
+greedy_leaves_minimums()
 {
 	set_limits 1 7 "$slots" && hold 1 0 && most=$((slots - 7 - others + 1)) &&
 		[ "$(ask 1 alloc "$slots" unbound | grep -c virq)" = "$most" ] &&
@@ -102,7 +102,7 @@ greedy_leaves_guarantees()
 		answers '1 arrived' 2 noop 6 && answers 'error: ENOSPC*' 2 alloc
 }
 
-# What a third one returns above its guarantee goes to whoever asks first, but what it can count on
+# What a third one returns above its minimum goes to whoever asks first, but what it can count on
 # is kept for it.
 freed_goes_to_anyone()
 {
@@ -121,7 +121,7 @@ every_one_can_count_on_its_own()
 	counter_is used 0 && all_limits 1 "$slots"
 }
 
-# list ID...: their slots as the attribute lists them.
+# list ID...: their slots.
 list()
 {
 	awk -v ids=" $* " 'index(ids, " " $1 " ") { print $5 }' "$tmp/held" | sort -n | awk '
@@ -131,47 +131,31 @@ list()
 		END { if (NR) print first == last ? first : first "-" last }'
 }
 
-# slots_are WQ ID...
-slots_are()
+# used_is WQ COUNT
+used_is()
 {
-	read -r have < "$dev/wq$1/slots"
-	shift
-	wanted=$(list "$@")
-	[ "$have" = "$wanted" ] || {
-		ktap_print_msg "slots is $have, not $wanted"
+	read -r have < "$(attribute "$1" used)"
+	[ "$have" = "$2" ] || {
+		ktap_print_msg "used is $have, not $2"
 		return 1
 	}
 }
 
 # Also masked, and without eventfd.
-lists_what_is_held()
+counts_what_is_held()
 {
-	[ "$(wc -l < "$dev/wq0/slots")" = 1 ] && slots_are 0 && hold 1 0 &&
-		ask 1 alloc 8 > "$tmp/held" && slots_are 0 0 1 2 3 4 5 6 7 && slots_are 1 &&
-		tell 1 free 1 && slots_are 0 0 2 3 4 5 6 7 && tell 1 free 4 && tell 1 mask 2 &&
-		tell 1 unbind 3 && slots_are 0 0 2 3 5 6 7 && tell 1 free 0 && tell 1 free 7 &&
-		slots_are 0 2 3 5 6 && ktap_print_msg "slots: $have" && release 1 && slots_are 0
+	[ "$(wc -l < "$(attribute 0 used)")" = 1 ] && used_is 0 0 && hold 1 0 && hold 2 1 &&
+		tell 1 alloc 8 && tell 2 alloc 2 && used_is 0 8 && used_is 1 2 && tell 1 free 1 &&
+		tell 1 free 4 && tell 1 mask 2 && tell 1 unbind 3 && used_is 0 6 && release 2 &&
+		used_is 0 6 && used_is 1 0 && release 1 && used_is 0 0
 }
 
-# Together they are the slots of the device's table.
-lists_are_all_slots()
-{
-	hold 1 0 && tell 1 alloc 3 && hold 2 1 && tell 2 alloc 2 && tell 1 free 1 && tell 2 alloc 3 ||
-		return 1
-	listed=$(cat "$dev"/wq*/slots | tr , '\n' | grep . | awk -F - '{
-		for (slot = $1; slot <= $NF; slot++) print slot }' | sort -n | xargs)
-	used=$(awk 'NR > 1 { print $1 }' "$dir/slots" | sort -n | xargs)
-	ktap_print_msg "slots $used"
-	[ "$listed" = "$used" ] && [ "$(echo "$used" | wc -w)" = "$(counter used)" ] &&
-		release 1 && release 2 && counter_is used 0
-}
-
-# Those never used come first, in order; one that was freed comes as late as can be.
+# Slots come in turn: one that was freed comes when all others have been.
 freed_comes_late()
 {
-	reload guarantee=0 file_ceiling=65536 && hold 1 0 && ask 1 alloc 4 > "$tmp/held" && [ "$(list 0 1 2 3)" = 0-3 ] &&
+	reload min_slots=0 max_per_file=65536 && hold 1 0 && ask 1 alloc 4 > "$tmp/held" && [ "$(list 0 1 2 3)" = 0-3 ] &&
 		tell 1 free 1 && tell 1 free 0 && gets_slot 4 && tell 1 alloc $((slots - 5)) unbound &&
-		gets_slot 1 && gets_slot 0 && answers 'error: EDQUOT*' 1 alloc && release 1 &&
+		gets_slot 0 && gets_slot 1 && answers 'error: EDQUOT*' 1 alloc && release 1 &&
 		counter_is used 0
 }
 
@@ -186,7 +170,7 @@ gets_slot()
 defaults_are_back()
 {
 	reload || return 1
-	limits=$(cat "$dev"/wq*/guarantee "$dev"/wq*/ceiling | sort -n -u | xargs)
+	limits=$(cat "$dev/$driver.wq".*/min "$dev/$driver.wq".*/max | sort -n -u | xargs)
 	ktap_print_msg "limits: $limits"
 	[ "$limits" = "1 $slots" ]
 }
@@ -196,23 +180,22 @@ need_device
 [ -c "$(node 1)" ] || skip_all "the device has one work queue"
 is_module || skip_all "$driver is not a module"
 # One file can have all slots.
-reload file_ceiling=65536 || ktap_exit_fail_msg "$driver does not load again"
+reload max_per_file=65536 || ktap_exit_fail_msg "$driver does not load again"
 slots=$(counter slots)
 others=$(($(work_queues | wc -l) - 1))
 : > "$tmp/held"
-ktap_set_plan 15
+ktap_set_plan 14
 check "not a number" refuses_nonsense
-check "the guarantee is not above the ceiling" guarantee_below_ceiling
-check "the ceiling is not above the number of slots" ceiling_below_slots
-check "the guarantees are not above the number of slots" guarantees_add_up
+check "the minimum is not above the maximum" minimum_below_maximum
+check "the maximum is not above the number of slots" maximum_below_slots
+check "the minimums are not above the number of slots" minimums_add_up
 check "slots that are used count" used_counts
-check "the ceiling is for all files of a work queue" ceiling_is_for_all_files
-check "a ceiling below what is used" ceiling_below_used
-check "a greedy work queue leaves the others their guarantee" greedy_leaves_guarantees
+check "the maximum is for all files of a work queue" maximum_is_for_all_files
+check "a maximum below what is used" maximum_below_used
+check "a greedy work queue leaves the others their minimum" greedy_leaves_minimums
 check "a slot that is freed goes to anyone it is not kept for" freed_goes_to_anyone
-check "every work queue has its guarantee" every_one_can_count_on_its_own
-check "slots lists what is held" lists_what_is_held
-check "the lists are all slots in use" lists_are_all_slots
+check "every work queue has its minimum" every_one_can_count_on_its_own
+check "used counts what is held" counts_what_is_held
 check "a slot that was freed comes late" freed_comes_late
 check "loading brings the defaults back" defaults_are_back
 check "the kernel's log is clean" log_is_clean

@@ -393,7 +393,7 @@ static void raise_often(const struct ims_irq *irq, int times, int rate)
 	page_write(PAGE_SOURCE_RATE, rate);
 	page_write(PAGE_SOURCE_FIRST, irq->slot);
 	page_write(PAGE_SOURCE_SLOTS, 1);
-	page_write(PAGE_SOURCE_CONTROL, 1);
+	page_write(PAGE_SOURCE_CONTROL, SOURCE_START);
 	wait_for(!page_read(PAGE_SOURCE_CONTROL));
 }
 
@@ -404,7 +404,7 @@ TEST_F(storm, is_masked_and_said)
 
 	if (!ims_page())
 		SKIP(return, "no test page");
-	snprintf(line, sizeof(line), "(" DRIVER "-%s-wq0) came more than", ims_bdf);
+	snprintf(line, sizeof(line), DRIVER "-%s-wq0 arrived more than", ims_bdf);
 	for (int nth = 1; nth <= 2; nth++) {
 		uint64_t count;
 

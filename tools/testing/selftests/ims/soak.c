@@ -64,7 +64,6 @@ struct tally {
 	bool allowed;		/* To be raised, also after the next message */
 	bool bound;
 	bool masked;
-	bool managed;		/* By CPU 1 */
 	bool held;		/* It sends nothing: what follows is of when that began */
 	uint32_t handled_until_held;
 	struct counts until_held;
@@ -148,11 +147,10 @@ static __printf(3, 4) bool wrong(struct soak *soak, const struct tally *tally,
 		return false;
 
 	now = counts_of(soak, tally->irq.slot);
-	ksft_print_msg("interrupt %d, virq %u, slot %u:%s%s%s%s%s\n",
+	ksft_print_msg("interrupt %d, virq %u, slot %u:%s%s%s%s\n",
 		       (int)(tally - soak->tallies), tally->irq.virq, tally->irq.slot,
 		       tally->allocated ? "" : " freed", tally->bound ? " bound" : "",
-		       tally->masked ? " masked" : "", tally->managed ? " managed" : "",
-		       tally->allowed ? " allowed" : "");
+		       tally->masked ? " masked" : "", tally->allowed ? " allowed" : "");
 	ksft_print_msg("handled %u; sent %u latched %u refused %u replayed %u\n", tally->handled,
 		       now.sent - tally->first.sent, now.latched - tally->first.latched,
 		       now.refused - tally->first.refused, now.replayed - tally->first.replayed);
@@ -247,9 +245,9 @@ static void note(struct soak *soak, struct tally *tally, enum action action)
 }
 
 /* Is it in a state in which it sends nothing? */
-static bool is_held(const struct soak *soak, const struct tally *tally)
+static bool is_held(const struct tally *tally)
 {
-	return !tally->bound || tally->masked || (tally->managed && soak->offline);
+	return !tally->bound || tally->masked;
 }
 
 /* Before what may mask it or unmask it. */
@@ -271,7 +269,7 @@ static bool after(struct soak *soak, struct tally *tally, const struct counts *t
 	struct counts now;
 	bool was_raised;
 
-	if (is_held(soak, tally) == tally->held)
+	if (is_held(tally) == tally->held)
 		return true;
 	tally->held = !tally->held;
 	now = counts_of(soak, tally->irq.slot);
@@ -353,9 +351,8 @@ static bool allocate(struct soak *soak, struct tally *tally)
 	tally->bound = below(soak, 8);
 	if (tally->bound)
 		alloc.eventfd = tally->eventfds[tally->which];
-	tally->managed = !below(soak, 8);
-	if (tally->managed) {
-		alloc.flags = IDXD_IMS_ALLOC_CPU | IDXD_IMS_ALLOC_MANAGED;
+	if (!below(soak, 8)) {
+		alloc.flags = IDXD_IMS_ALLOC_CPU;
 		alloc.cpu = 1;
 	}
 	memset(tally->signals, 0, sizeof(tally->signals));
@@ -369,7 +366,7 @@ static bool allocate(struct soak *soak, struct tally *tally)
 	};
 	tally->allocated = true;
 	tally->masked = false;
-	tally->held = is_held(soak, tally);
+	tally->held = is_held(tally);
 
 	/* What was raised since it was freed is sent to nobody. */
 	tally->first = counts_of(soak, alloc.slot);
@@ -453,26 +450,11 @@ static bool one_of(struct soak *soak, struct tally *tally)
 		return act(soak, tally, BIND);
 	if (kind < 50)
 		return act(soak, tally, tally->masked ? UNMASK : MASK);
-	if (kind < 80 && !tally->managed)
+	if (kind < 80)
 		return act(soak, tally, MOVE);
 	if (kind < 90)
 		return act(soak, tally, SWAP);
 	return unbind(soak, tally);
-}
-
-/* Has the device raise the managed ones, or not. */
-static void allow_managed(struct soak *soak, bool allowed)
-{
-	struct tally *tally;
-
-	for (tally = soak->tallies; tally < end_of(soak); tally++) {
-		if (!tally->allocated || !tally->managed)
-			continue;
-		if (allowed)
-			allow(soak, tally);
-		else
-			deny(tally);
-	}
 }
 
 static bool toggle_cpu(struct soak *soak)
@@ -482,9 +464,6 @@ static bool toggle_cpu(struct soak *soak)
 	int err;
 
 	note(soak, NULL, soak->offline ? ONLINE : OFFLINE);
-	/* What a CPU has not taken is lost with it, if it is managed. */
-	if (!soak->offline)
-		allow_managed(soak, false);
 	if (!page_sync())
 		return wrong(soak, NULL, "messages do not arrive");
 	for (tally = soak->tallies; tally < end_of(soak); tally++)
@@ -497,7 +476,6 @@ static bool toggle_cpu(struct soak *soak)
 	for (tally = soak->tallies; tally < end_of(soak); tally++)
 		if (tally->allocated && !after(soak, tally, &then[tally - soak->tallies]))
 			return false;
-	allow_managed(soak, true);
 	return true;
 }
 
@@ -602,7 +580,7 @@ static bool check_one(struct soak *soak, struct tally *tally)
 
 static bool check_all(struct soak *soak)
 {
-	int64_t allocated = 0, used, stale;
+	int64_t allocated = 0, used, retired;
 	struct tally *tally;
 
 	note(soak, NULL, CHECK);
@@ -615,10 +593,10 @@ static bool check_all(struct soak *soak)
 			return false;
 	}
 	used = ims_counter("used");
-	stale = ims_counter("stale");
-	if (used != allocated || stale)
-		return wrong(soak, NULL, "%lld slots are in use and %lld stale, not %lld",
-			     (long long)used, (long long)stale, (long long)allocated);
+	retired = ims_counter("retired");
+	if (used != allocated || retired)
+		return wrong(soak, NULL, "%lld slots are in use and %lld retired, not %lld",
+			     (long long)used, (long long)retired, (long long)allocated);
 	start_source(soak);
 	return true;
 }

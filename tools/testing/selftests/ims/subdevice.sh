@@ -46,9 +46,9 @@ nodes_are_for_root()
 
 attributes_are_there()
 {
-	access 'regular file 444 0' "$dev"/wq*/slots &&
-		access 'regular file 644 0' "$dev"/wq*/guarantee &&
-		access 'regular file 644 0' "$dev"/wq*/ceiling
+	access 'regular file 444 0' "$dev/$driver.wq".*/used &&
+		access 'regular file 644 0' "$dev/$driver.wq".*/min &&
+		access 'regular file 644 0' "$dev/$driver.wq".*/max
 }
 
 # change bind|unbind WQ: and then its file is there, or not.
@@ -63,11 +63,19 @@ change()
 	fi
 }
 
-slots_are()
+# The attributes vanish with the driver of the subdevice.
+has_no_attributes()
 {
-	read -r have < "$dev/wq$1/slots"
+	for name in used min max; do
+		[ ! -e "$(attribute "$1" $name)" ] || return 1
+	done
+}
+
+used_is()
+{
+	read -r have < "$(attribute "$1" used)"
 	[ "$have" = "$2" ] || {
-		ktap_print_msg "wq$1/slots is $have, not $2"
+		ktap_print_msg "wq$1 has $have slots, not $2"
 		return 1
 	}
 }
@@ -88,8 +96,8 @@ in_all_states()
 # The one that is pending as well.
 unbind_frees_all()
 {
-	change unbind 0 && slots_are 0 "" && [ "$(rows 0)" = 0 ] && counter_is stale 0 &&
-		counter_is used 1
+	used_is 0 4 && change unbind 0 && has_no_attributes 0 && [ "$(rows 0)" = 0 ] &&
+		counter_is retired 0 && counter_is used 1
 }
 
 others_deliver()
@@ -134,8 +142,8 @@ unbind_under_traffic()
 		"$here/imsctl" "$(node 0)" alloc 'noop 0 100000' > "$tmp/traffic" 2>&1 3>&- 5>&- &
 		traffic=$!
 		wait_for grep -q virq "$tmp/traffic" || return 1
-		change unbind 0 && answers '1 arrived' 2 noop 0 && slots_are 0 "" && change bind 0 ||
-			return 1
+		change unbind 0 && answers '1 arrived' 2 noop 0 && has_no_attributes 0 &&
+			change bind 0 && used_is 0 0 || return 1
 		wait $traffic
 		grep -q -E 'error: (ENODEV|ETIMEDOUT)' "$tmp/traffic" || {
 			ktap_print_msg "$(cat "$tmp/traffic")"
@@ -157,7 +165,7 @@ device_unbound()
 
 device_bound()
 {
-	echo "$bdf" > "$bus/drivers/$driver/bind" && counter_is used 0 && counter_is stale 0 &&
+	echo "$bdf" > "$bus/drivers/$driver/bind" && counter_is used 0 && counter_is retired 0 &&
 		delivers 0 && delivers 1 && open_file_is_dead 1 && release 1 && release 2 &&
 		below_the_device && nodes_are_for_root
 }

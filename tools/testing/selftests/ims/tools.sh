@@ -43,7 +43,8 @@ lsirq_rows()
 			return 1
 		}
 	done
-	[ "$(echo "$rows" | grep -c "IDXD-IMS-$bdf")" = 3 ]
+	# And the domain's own.
+	[ "$(echo "$rows" | grep -c "IDXD-IMS-$bdf")" = 4 ]
 }
 
 lsirq_counts()

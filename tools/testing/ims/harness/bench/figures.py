@@ -47,8 +47,6 @@ def instructions(said):
         clock = life.pop("clock")
         for name, number in life.items():
             add(group, name, who, number - clock)
-    # The others wait in any case.
-    group["whole_life_waiting"] = group["whole_life"] | group["whole_life_waiting"]
     return group
 
 

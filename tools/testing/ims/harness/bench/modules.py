@@ -16,16 +16,6 @@ NAMES = (
     *("bare_rust", "bare_c"),  # without the measuring
 )
 
-# What the kernel crate calls, which is built in, and modules cannot. The kernel lies where its map says.
-UNEXPORTED = (
-    "msi_create_device_irq_domain",
-    "msi_domain_alloc_irq_at",
-    "msi_domain_free_irqs_range",
-    "msi_remove_device_irq_domain",
-    "msi_setup_device_data",
-    "schedule_on_each_cpu",
-)
-
 
 def build(step, built):
     """Build them against the kernel `built`, and put them into the clone's out/."""
@@ -34,7 +24,6 @@ def build(step, built):
     for source in [*(SOURCE / name for name in sync.walk(SOURCE)), *PRODUCT]:
         sync.copy(source, top / source.relative_to(paths.REPO))
     sync.copy(SOURCE / "bench_rust.rs", here / "bare_rust.rs")
-    sync.write(here / "unexported.h", unexported(built).encode())
     step.run(
         # No warning is overlooked because what it is about was built before.
         [*built.make(f"M={here}", "KCFLAGS=-Werror", "KRUSTFLAGS=-Dwarnings"), "modules"],
@@ -45,16 +34,6 @@ def build(step, built):
     )
     for name in NAMES:
         sync.copy(here / f"{name}.ko", OUT / "modules" / f"{name}.ko")
-
-
-def unexported(built):
-    """Their addresses, as assembler symbols, so that C calls them as directly as the kernel crate does."""
-    addresses = dict(
-        (name, address)
-        for address, name in re.findall(r"^(\w+) T (\w+)$", (built.dir / "System.map").read_text(), re.M)
-    )
-    lines = [f'asm(".globl {name}\\n.set {name}, 0x{addresses[name]}");' for name in UNEXPORTED]
-    return "\n".join(["/* SPDX-License-Identifier: GPL-2.0 */", *lines, ""])
 
 
 def tools(name):

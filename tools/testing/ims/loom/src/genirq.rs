@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The interrupt core, as far as masking depends on it: one interrupt, with the flow of
-//! `handle_edge_irq()`.
+//! The interrupt core, as far as masking depends on it: one interrupt with the flow of
+//! `handle_edge_irq()`, and the DSA driver's handler.
 
-use crate::contain::{Line, Mask};
+use crate::{
+    line::{Core, Mask},
+    storm::Storm,
+};
 use loom::sync::{Condvar, Mutex, MutexGuard};
 
-/// Of `struct irq_desc`.
+/// Parts of `struct irq_desc`.
 #[derive(Default)]
 struct Desc {
     depth: u32,
@@ -17,17 +20,24 @@ struct Desc {
 }
 
 pub(crate) struct Irq {
-    pub(crate) mask: Mask,
+    mask: Mask,
+    storm: Storm,
     desc: Mutex<Desc>,
-    /// The handler has ended.
+    /// The handler has returned.
     idle: Condvar,
 }
 
 impl Irq {
-    pub(crate) fn new(limit: u32) -> Self {
+    /// Requests an interrupt, masked or not, that the handler masks beyond `limit`.
+    pub(crate) fn new(masked: bool, limit: u32) -> Self {
+        let desc = Desc {
+            depth: masked.into(),
+            ..Desc::default()
+        };
         Self {
-            mask: Mask::new(limit, 1),
-            desc: Mutex::default(),
+            mask: Mask::new(masked),
+            storm: Storm::new(limit),
+            desc: Mutex::new(desc),
             idle: Condvar::new(),
         }
     }
@@ -43,13 +53,13 @@ impl Irq {
         self.deliver(desc);
     }
 
-    /// Runs the handler, unless it has to wait or another CPU does that.
+    /// Runs the handler, unless it has to wait or is running on another CPU.
     fn deliver<'a>(&'a self, mut desc: MutexGuard<'a, Desc>) {
         while desc.pending && desc.depth == 0 && !desc.in_progress {
             desc.pending = false;
             desc.in_progress = true;
             drop(desc);
-            let reported = self.mask.exceeds(self) && self.mask.contain(self).is_some();
+            let reported = self.handle();
             desc = self.lock();
             desc.handled += 1;
             desc.reported += u32::from(reported);
@@ -58,7 +68,22 @@ impl Irq {
         }
     }
 
-    /// Returns how often the handler has begun to run.
+    /// The handler. Returns whether it reports that the interrupt arrives too often. The second
+    /// does not end.
+    fn handle(&self) -> bool {
+        self.storm.is_exceeded(|| 0) && self.mask.mask_nosync(self) && self.storm.report_once()
+    }
+
+    pub(crate) fn mask(&self) {
+        self.mask.mask(self);
+    }
+
+    /// Returns whether the interrupt was masked.
+    pub(crate) fn unmask(&self) -> bool {
+        self.mask.unmask(self)
+    }
+
+    /// Returns the number of times that the handler has begun to run.
     pub(crate) fn handled(&self) -> u32 {
         let desc = self.lock();
         desc.handled + u32::from(desc.in_progress)
@@ -69,23 +94,18 @@ impl Irq {
         self.lock().in_progress
     }
 
-    /// Returns how often the interrupt is disabled.
+    /// Returns the number of times that the interrupt is disabled.
     pub(crate) fn depth(&self) -> u32 {
         self.lock().depth
     }
 
-    /// Returns how often the log says that the interrupt came too often.
+    /// Returns the number of times that the handler has reported its limit.
     pub(crate) fn reported(&self) -> u32 {
         self.lock().reported
     }
 }
 
-impl Line for Irq {
-    /// The second does not end.
-    fn now(&self) -> usize {
-        0
-    }
-
+impl Core for Irq {
     fn disable_nosync(&self) {
         self.lock().depth += 1;
     }
@@ -97,7 +117,7 @@ impl Line for Irq {
         }
     }
 
-    /// What is pending is sent again: any CPU may take it, this one for example.
+    /// A pending interrupt is sent again: to any CPU, for example to this one.
     fn enable(&self) {
         let mut desc = self.lock();
         desc.depth = desc.depth.checked_sub(1).expect("unbalanced enable");

@@ -1,26 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What stands for the kernel crate's module of that name.
+//! The parts of the kernel crate's module of that name that the checked files use.
 
 pub(crate) mod atomic {
     use loom::sync::atomic::{AtomicU64, Ordering};
     use std::marker::PhantomData;
 
     pub(crate) struct Relaxed;
-    pub(crate) struct Acquire;
-    pub(crate) struct Full;
-
-    pub(crate) trait Load {
-        const ORDERING: Ordering;
-    }
-
-    impl Load for Relaxed {
-        const ORDERING: Ordering = Ordering::Relaxed;
-    }
-
-    impl Load for Acquire {
-        const ORDERING: Ordering = Ordering::Acquire;
-    }
 
     pub(crate) trait Value {
         fn to_bits(self) -> u64;
@@ -47,23 +33,13 @@ pub(crate) mod atomic {
         }
     }
 
-    impl Value for u64 {
-        fn to_bits(self) -> u64 {
-            self
-        }
-
-        fn from_bits(bits: u64) -> Self {
-            bits
-        }
-    }
-
-    impl Value for usize {
+    impl Value for i64 {
         fn to_bits(self) -> u64 {
             self as u64
         }
 
         fn from_bits(bits: u64) -> Self {
-            bits as usize
+            bits as i64
         }
     }
 
@@ -74,8 +50,8 @@ pub(crate) mod atomic {
             Self(AtomicU64::new(value.to_bits()), PhantomData)
         }
 
-        pub(crate) fn load<O: Load>(&self, _: O) -> T {
-            T::from_bits(self.0.load(O::ORDERING))
+        pub(crate) fn load(&self, _: Relaxed) -> T {
+            T::from_bits(self.0.load(Ordering::Relaxed))
         }
 
         pub(crate) fn store(&self, value: T, _: Relaxed) {
@@ -84,18 +60,6 @@ pub(crate) mod atomic {
 
         pub(crate) fn xchg(&self, value: T, _: Relaxed) -> T {
             T::from_bits(self.0.swap(value.to_bits(), Ordering::Relaxed))
-        }
-
-        pub(crate) fn fetch_add(&self, value: T, _: Full) -> T {
-            T::from_bits(self.0.fetch_add(value.to_bits(), Ordering::AcqRel))
-        }
-
-        pub(crate) fn cmpxchg(&self, old: T, new: T, _: Full) -> Result<T, T> {
-            let (old, new) = (old.to_bits(), new.to_bits());
-            self.0
-                .compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed)
-                .map(T::from_bits)
-                .map_err(T::from_bits)
         }
     }
 }

@@ -5,15 +5,20 @@ use loom::{model::Builder, sync::Arc, thread};
 
 const NO_LIMIT: u32 = 0;
 
-/// How often a thread is interrupted by another where it need not wait: all would take hours.
+/// Maximum number of preemptions of a thread that need not wait: all of them would take hours.
 const PREEMPTIONS: usize = 5;
 
-/// Has `messages` arrive at each of `cpus` CPUs while `task` masks and unmasks.
+/// Runs `task` while `messages` messages arrive at each of `cpus` CPUs, for an interrupt that is
+/// unmasked to begin with.
 fn check(limit: u32, cpus: u32, messages: u32, task: fn(&Irq)) {
+    check_from(false, limit, cpus, messages, task);
+}
+
+fn check_from(masked: bool, limit: u32, cpus: u32, messages: u32, task: fn(&Irq)) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(PREEMPTIONS);
     builder.check(move || {
-        let irq = Arc::new(Irq::new(limit));
+        let irq = Arc::new(Irq::new(masked, limit));
         let cpus: Vec<_> = (0..cpus)
             .map(|_| {
                 let irq = irq.clone();
@@ -29,16 +34,16 @@ fn check(limit: u32, cpus: u32, messages: u32, task: fn(&Irq)) {
     });
 }
 
-/// Nobody is at work on `irq` any more.
+/// All threads have ended.
 fn settled(irq: &Irq) {
     assert!(irq.reported() <= 1);
 
-    // The core has it disabled once if it is masked, and else not at all. What was pending may
-    // exceed the limit, and mask it once more.
+    // The core has it disabled once if it is masked, otherwise not at all. When it is unmasked, a
+    // pending interrupt may exceed the limit again.
     for _ in 0..2 {
         let depth = irq.depth();
         assert!(depth <= 1, "disabled {depth} times");
-        assert_eq!(irq.mask.unmask(irq), depth == 1);
+        assert_eq!(irq.unmask(), depth == 1);
     }
     assert_eq!(irq.depth(), 0);
 
@@ -48,7 +53,7 @@ fn settled(irq: &Irq) {
     assert_eq!(irq.handled(), before + 1);
 }
 
-/// `mask()` has returned: the handler does not run, and will not.
+/// `mask()` has returned: the handler is not running, and does not run.
 fn quiet(irq: &Irq) {
     let before = irq.handled();
 
@@ -58,13 +63,13 @@ fn quiet(irq: &Irq) {
 }
 
 fn mask_and_unmask(irq: &Irq) {
-    irq.mask.mask(irq);
+    irq.mask();
     quiet(irq);
-    assert!(irq.mask.unmask(irq));
+    assert!(irq.unmask());
 }
 
 fn unmask(irq: &Irq) {
-    irq.mask.unmask(irq);
+    irq.unmask();
 }
 
 #[test]
@@ -75,11 +80,11 @@ fn masked_by_a_call() {
 #[test]
 fn masked_by_a_call_twice() {
     check(NO_LIMIT, 1, 2, |irq| {
-        assert!(irq.mask.mask(irq));
-        assert!(!irq.mask.mask(irq));
+        irq.mask();
+        irq.mask();
         quiet(irq);
-        assert!(irq.mask.unmask(irq));
-        assert!(!irq.mask.unmask(irq));
+        assert!(irq.unmask());
+        assert!(!irq.unmask());
     });
 }
 
@@ -107,6 +112,24 @@ fn masked_by_its_limit_on_two_cpus_and_by_a_call() {
 fn masked_by_its_limit_again() {
     check(1, 1, 4, |irq| {
         unmask(irq);
+        unmask(irq);
+    });
+}
+
+/// With `IRQF_NO_AUTOEN`.
+#[test]
+fn requested_masked_and_unmasked() {
+    check_from(true, NO_LIMIT, 2, 1, |irq| {
+        quiet(irq);
+        assert!(irq.unmask());
+        assert!(!irq.unmask());
+    });
+}
+
+#[test]
+fn requested_masked_and_masked_by_its_limit() {
+    check_from(true, 1, 1, 3, |irq| {
+        assert!(irq.unmask());
         unmask(irq);
     });
 }

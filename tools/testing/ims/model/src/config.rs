@@ -44,6 +44,8 @@ pub struct Config {
     pub reset_keeps_interrupts: bool,
     /// Whether the device loses its state in D3hot.
     pub d3_resets: bool,
+    /// Whether slots are unmasked, with a message, when the machine starts.
+    pub starts_unmasked: bool,
     pub faults: Faults,
     pub chaos: Chaos,
 }
@@ -66,6 +68,7 @@ impl Default for Config {
             pasid: false,
             reset_keeps_interrupts: false,
             d3_resets: false,
+            starts_unmasked: false,
             faults: Faults::default(),
             chaos: Chaos::default(),
         }

@@ -35,6 +35,7 @@ use crate::pci::ConfigSpace;
 use crate::perm::Permission;
 use crate::portal::Assembler;
 use crate::regs::{genctrl, intcause, reset_type, State};
+use crate::rules::Rules;
 use crate::shared::Model;
 use crate::source::Source;
 use crate::swerr::{code, SwErr, SwError};
@@ -76,6 +77,8 @@ pub struct Device {
     /// MSIXPERM.
     permissions: Vec<u32>,
     slots: Vec<Slot>,
+    /// What the driver does with the slots.
+    rules: Rules,
     handles: Handles,
 
     portals: Assembler,
@@ -121,6 +124,7 @@ impl Device {
             wqs: vec![Wq::default(); config.wqs.into()],
             permissions: vec![0; config.vectors.into()],
             slots: vec![Slot::default(); slots],
+            rules: Rules::new(slots),
             handles: Handles::new(config.handles),
             portals: Assembler::default(),
             queue: VecDeque::new(),
@@ -139,12 +143,24 @@ impl Device {
             config,
         };
         device.faults_changed();
+        device.start_machine();
         device
+    }
+
+    /// The machine starts.
+    fn start_machine(&mut self) {
+        if self.config.starts_unmasked {
+            self.slots.fill(Slot::left_over());
+        }
     }
 
     /// An access of any width; what lies beyond the region reads as ones. BAR0
     /// has registers and tables, BAR2 portals, BAR4 the test page.
     pub fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) {
+        // The test page is no driver's.
+        if matches!(region, Region::Bar0 | Region::Bar2) {
+            self.rules.read();
+        }
         match region {
             Region::Config => self.pci.read(offset as usize, data),
             Region::Bar4 => self.read_page(offset, data),
@@ -162,7 +178,8 @@ impl Device {
         match region {
             Region::Config => self.write_config(offset, data),
             Region::Bar4 => self.write_page(offset, data),
-            _ if self.asleep() || self.gone() => {}
+            _ if self.asleep() => {}
+            _ if self.gone() => self.rules.lose(),
             Region::Bar0 => {
                 let data = self.config.chaos.write(offset, data);
                 self.write_registers(offset, &data);
@@ -228,6 +245,7 @@ impl Device {
     fn reset_interrupts(&mut self) {
         self.permissions.fill(0);
         self.slots.fill(Slot::default());
+        self.rules.reset();
         self.handles.clear();
     }
 
@@ -290,6 +308,7 @@ impl Device {
         Defects {
             no_pending: self.has(Fault::NoPending),
             stuck_mask: self.has(Fault::StuckMask),
+            stuck_pending: self.has(Fault::StuckPending),
         }
     }
 
@@ -454,5 +473,6 @@ impl Model for Device {
 
     fn reset(&mut self) {
         Self::reset(self);
+        self.start_machine();
     }
 }

@@ -30,6 +30,7 @@ pub enum Fault {
     HandleLimit = 15,
     CmdSilent = 16,
     HandlesRevoked = 17,
+    StuckPending = 18,
 }
 
 /// What the argument of a fault is.
@@ -49,7 +50,7 @@ use Arg::{Code, CommandError, None as NoArg, Number};
 /// Fault, name, argument, explanation.
 pub type Row<F> = (F, &'static str, Arg, &'static str);
 
-const TABLE: [Row<Fault>; 17] = [
+const TABLE: [Row<Fault>; 18] = [
     (
         Fault::NoIms,
         "no-ims",
@@ -151,6 +152,12 @@ const TABLE: [Row<Fault>; 17] = [
         "handles-revoked",
         Number(0),
         "each interrupt handle is revoked once it is given; silently if N is 0",
+    ),
+    (
+        Fault::StuckPending,
+        "stuck-pending",
+        NoArg,
+        "a slot that is pending stays so: unmasking it sends nothing",
     ),
 ];
 

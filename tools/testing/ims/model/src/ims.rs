@@ -20,6 +20,10 @@ pub const CTRL_PASID_EN: u32 = 1 << 3;
 /// ctrl bits 31:12.
 pub const CTRL_PASID_SHIFT: u32 = 12;
 
+/// A remappable message of an entry that nobody has: VT-d's 0x7fff + 0x7ff,
+/// AMD-Vi's 0x7ff.
+pub const LEFT_OVER: (u64, u32) = (0xfeef_fff8, 0x7ff);
+
 const CTRL_WRITABLE: u32 = CTRL_MASK | CTRL_PASID_EN | 0xffff_f000;
 
 /// One slot.
@@ -59,9 +63,29 @@ pub enum Effect {
 pub struct Defects {
     pub no_pending: bool,
     pub stuck_mask: bool,
+    pub stuck_pending: bool,
 }
 
 impl Slot {
+    /// The dword with the mask.
+    pub const CTRL: u64 = 3;
+
+    /// As a driver may have left it that was not told to stop: unmasked, with
+    /// its message. Remapping hardware has no entry for that any more.
+    pub fn left_over() -> Self {
+        Self {
+            address: LEFT_OVER.0,
+            data: LEFT_OVER.1,
+            ctrl: 0,
+            pending: false,
+        }
+    }
+
+    /// The mask bit as it was written.
+    pub fn mask_bit(&self) -> bool {
+        self.ctrl & CTRL_MASK != 0
+    }
+
     pub fn message(&self) -> (u64, u32) {
         (self.address, self.data)
     }
@@ -72,7 +96,7 @@ impl Slot {
     }
 
     fn masked(&self, defects: Defects) -> bool {
-        self.ctrl & CTRL_MASK != 0 && !defects.stuck_mask
+        self.mask_bit() && !defects.stuck_mask
     }
 
     pub fn read(&self, dword: u64, defects: Defects) -> u32 {
@@ -99,7 +123,7 @@ impl Slot {
             2 => self.data = merge(self.data, value, bits),
             _ => {
                 self.ctrl = merge(self.ctrl, value, bits & CTRL_WRITABLE);
-                if self.pending && !self.masked(defects) {
+                if self.pending && !self.masked(defects) && !defects.stuck_pending {
                     self.pending = false;
                     return Effect::Send;
                 }
@@ -125,6 +149,7 @@ mod tests {
     const SOUND: Defects = Defects {
         no_pending: false,
         stuck_mask: false,
+        stuck_pending: false,
     };
     const ALL: u32 = u32::MAX;
 
@@ -222,5 +247,19 @@ mod tests {
         slot.write(3, 1, ALL, stuck);
         assert_eq!(slot.read(3, stuck), 0);
         assert_eq!(slot.raise(stuck), Effect::Send);
+    }
+
+    #[test]
+    fn stuck_pending_sends_nothing() {
+        let stuck = Defects {
+            stuck_pending: true,
+            ..SOUND
+        };
+        let mut slot = Slot::default();
+        assert_eq!(slot.raise(stuck), Effect::Latched);
+        assert_eq!(slot.write(3, 0, ALL, stuck), Effect::Nothing);
+        assert_eq!(slot.read(3, stuck), 0x2);
+        assert_eq!(slot.write(3, 0, ALL, SOUND), Effect::Send);
+        assert_eq!(slot.read(3, SOUND), 0);
     }
 }

@@ -39,6 +39,7 @@ pub mod queue;
 pub mod random;
 pub mod regs;
 pub mod relay;
+pub mod rules;
 pub mod server;
 pub mod shared;
 pub mod source;

@@ -87,6 +87,10 @@ pub struct Options {
     #[arg(long)]
     d3_resets: bool,
 
+    /// Start with all slots unmasked, with messages, as a driver left them before a kexec
+    #[arg(long)]
+    starts_unmasked: bool,
+
     /// Be broken in this way (see below); repeatable
     #[arg(long, value_name = "NAME[=ARG]")]
     fault: Vec<FaultOption>,
@@ -142,6 +146,7 @@ impl Options {
             pasid: self.pasid,
             reset_keeps_interrupts: self.reset_keeps_interrupts,
             d3_resets: self.d3_resets,
+            starts_unmasked: self.starts_unmasked,
             faults,
             chaos,
         }
@@ -213,6 +218,7 @@ mod tests {
             "--pasid",
             "--reset-keeps-interrupts",
             "--d3-resets",
+            "--starts-unmasked",
             "--fault",
             "no-ims",
             "--fault",
@@ -231,7 +237,7 @@ mod tests {
         assert_eq!((config.device_id, config.version), (0x11fb, 0x200));
         assert_eq!(config.handles, HandleMode::Identity);
         assert!(!config.shared && !config.dvsec && config.pasid);
-        assert!(config.reset_keeps_interrupts && config.d3_resets);
+        assert!(config.reset_keeps_interrupts && config.d3_resets && config.starts_unmasked);
         assert_eq!(config.faults.bitmap(), 1 << 1 | 1 << 14);
     }
 

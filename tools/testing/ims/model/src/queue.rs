@@ -4,8 +4,9 @@
 //! and storage devices do in their queue contexts ("memory queue" message
 //! store). [`regs`] has its registers, [`context`] what is in host memory.
 //!
-//! The device acts on its own copy of the contexts. It reads host memory during
-//! an UPDATE only, and writes nothing but status words and messages.
+//! The device acts on its own copy of the contexts. It reads host memory when it
+//! is enabled and during an UPDATE only, and writes nothing but status words and
+//! messages.
 //!
 //! Register accesses come in through [`Device::read`] and [`Device::write`] and
 //! never wait. What they cause on the bus is queued, and leaves in that order:
@@ -34,6 +35,7 @@ use crate::queue::config::Config;
 use crate::queue::context::{Context, Image, Message};
 use crate::queue::fault::Fault;
 use crate::queue::regs::error;
+use crate::rules::Rules;
 use crate::shared::Model;
 
 /// Of the range that QEMU leaves for experiments.
@@ -92,9 +94,10 @@ pub struct Request {
     pub answer: Pending,
 }
 
-/// An UPDATE in flight.
+/// An UPDATE in flight, or what ENABLE does: it takes all contexts.
 #[derive(Clone, Debug)]
 struct Update {
+    enables: bool,
     /// Not before this time.
     due: Instant,
     /// Contexts that are still to be read.
@@ -114,7 +117,11 @@ pub struct Device {
     /// Of the last UPDATE.
     error: u8,
     update: Option<Update>,
+    /// An UPDATE that waits until ENABLE is done.
+    next: Option<Range<u32>>,
     contexts: Vec<Context>,
+    /// What the driver does with the contexts.
+    rules: Rules,
     outgoing: VecDeque<Outgoing>,
 
     counters: Counters,
@@ -128,19 +135,30 @@ pub struct Device {
 
 impl Device {
     pub fn new(config: Config) -> Self {
-        Self {
+        let mut device = Self {
             pci: ConfigSpace::plain(IDENTITY, regs::SIZE),
             table: 0,
             enabled: false,
             error: error::NONE,
             update: None,
+            next: None,
             contexts: vec![Context::default(); config.queues.into()],
+            rules: Rules::new(config.queues.into()),
             outgoing: VecDeque::new(),
             counters: Counters::default(),
             epoch: 0,
             flr_epoch: 0,
             begun: 0,
             config,
+        };
+        device.start_machine();
+        device
+    }
+
+    /// The machine starts.
+    fn start_machine(&mut self) {
+        if self.config.starts_unmasked {
+            self.contexts.fill(Context::left_over());
         }
     }
 
@@ -149,6 +167,9 @@ impl Device {
         match (region, &mut *data) {
             (Region::Config, data) => return self.pci.read(offset as usize, data),
             (Region::Bar0, data) if is_register(offset, data) && self.present() => {
+                if offset == regs::STATUS && self.update.is_none() {
+                    self.rules.read();
+                }
                 data.copy_from_slice(&self.register(offset).to_le_bytes());
             }
             (_, data) => data.fill(0xff),
@@ -178,6 +199,7 @@ impl Device {
         self.table = 0;
         self.forget();
         self.counters = Counters::default();
+        self.rules.clear();
         self.flr_epoch = self.epoch;
     }
 
@@ -186,7 +208,9 @@ impl Device {
         self.enabled = false;
         self.error = error::NONE;
         self.update = None;
+        self.next = None;
         self.contexts.fill(Context::default());
+        self.rules.reset();
         self.outgoing.clear();
         self.epoch += 1;
     }
@@ -207,6 +231,7 @@ impl Device {
 
     fn register(&self, offset: u64) -> u32 {
         let counters = &self.counters;
+        let violations = self.rules.counts();
         match offset {
             regs::MAGIC if self.has(Fault::NoMagic) => 0,
             regs::MAGIC => regs::MAGIC_VALUE,
@@ -225,6 +250,10 @@ impl Device {
             regs::CONTEXTS => counters.contexts,
             regs::IGNORED => counters.ignored,
             regs::REFUSED => counters.refused,
+            regs::BLANK => violations.blank as u32,
+            regs::UNMASKED => violations.unmasked as u32,
+            regs::UNREAD => violations.unread as u32,
+            regs::LAST => violations.last,
             _ => 0,
         }
     }
@@ -242,9 +271,16 @@ impl Device {
                 debug!("disabled");
                 self.forget();
             }
-            regs::CONTROL => {
+            regs::CONTROL if !self.enabled => {
                 debug!("enabled, table at {:#x}", self.table);
                 self.enabled = true;
+                self.update = Some(Update {
+                    enables: true,
+                    due: now,
+                    left: 0..self.config.queues.into(),
+                    waits: false,
+                    error: error::NONE,
+                });
             }
             regs::UPDATE => self.update(value & 0xffff, (value >> 16) + 1, now),
             regs::DOORBELL => self.doorbell(value),
@@ -260,11 +296,14 @@ impl Device {
             return;
         }
         match self.contexts[queue as usize].raise() {
-            Some(message) => self.outgoing.push_back(Outgoing::Message {
-                queue,
-                message,
-                replay: false,
-            }),
+            Some(message) => {
+                self.rules.live(queue as usize);
+                self.outgoing.push_back(Outgoing::Message {
+                    queue,
+                    message,
+                    replay: false,
+                });
+            }
             None => {
                 count(&mut self.counters.latched);
                 debug!("queue {queue}: latched");
@@ -280,7 +319,7 @@ impl Device {
     fn update(&mut self, first: u32, number: u32, now: Instant) {
         self.error = if !self.enabled {
             error::NOT_ENABLED
-        } else if self.update.is_some() {
+        } else if self.is_updating() {
             error::IN_FLIGHT
         } else if first + number > self.config.queues.into() {
             error::RANGE
@@ -289,20 +328,29 @@ impl Device {
         };
         debug!("update of {number} from {first}: {}", self.error);
         if self.error == error::NONE {
-            self.begun += 1;
-            let error = self.imposed();
-            let left = if error == error::NONE {
-                first..first + number
-            } else {
-                0..0
-            };
-            self.update = Some(Update {
-                due: now + self.config.update,
-                left,
-                waits: false,
-                error,
-            });
+            let contexts = first..first + number;
+            match &self.update {
+                Some(_) => self.next = Some(contexts),
+                None => self.begin(contexts, now),
+            }
         }
+    }
+
+    fn is_updating(&self) -> bool {
+        self.update.as_ref().is_some_and(|update| !update.enables) || self.next.is_some()
+    }
+
+    fn begin(&mut self, contexts: Range<u32>, now: Instant) {
+        self.begun += 1;
+        let error = self.imposed();
+        let left = if error == error::NONE { contexts } else { 0..0 };
+        self.update = Some(Update {
+            enables: false,
+            due: now + self.config.update,
+            left,
+            waits: false,
+            error,
+        });
     }
 
     /// The error that a fault imposes on the UPDATE that begins.
@@ -441,8 +489,13 @@ impl Device {
             return self.fail(error::RESERVED);
         };
         debug!("queue {queue}: {image:x?}");
-        count(&mut self.counters.contexts);
-        if let Some(message) = self.contexts[queue as usize].take(image) {
+        let enables = self.update.as_ref().is_some_and(|update| update.enables);
+        if !enables {
+            count(&mut self.counters.contexts);
+        }
+        let context = &mut self.contexts[queue as usize];
+        context.judge(image, enables, &mut self.rules, queue as usize);
+        if let Some(message) = context.take(image) {
             self.outgoing.push_back(Outgoing::Message {
                 queue,
                 message,
@@ -467,7 +520,13 @@ impl Device {
         let Some(update) = self.update.take() else {
             return;
         };
-        count(&mut self.counters.updates);
+        if let Some(contexts) = self.next.take() {
+            debug!("enabling done: {}", update.error);
+            return self.begin(contexts, Instant::now());
+        }
+        if !update.enables {
+            count(&mut self.counters.updates);
+        }
         // One that came meanwhile is the last, and its error stays.
         if self.error == error::NONE {
             self.error = update.error;
@@ -487,6 +546,7 @@ impl Model for Device {
 
     fn reset(&mut self) {
         Self::reset(self);
+        self.start_machine();
     }
 }
 

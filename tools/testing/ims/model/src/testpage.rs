@@ -48,6 +48,11 @@
 //! | 0x128 | 4 | W | ALLOW: a paced source may raise the slot written, until that has sent a message |
 //! | 0x12c | 4 | W | DENY: it may not any more |
 //! | 0x130 | 4 | RW | SYNC: a write begins; reads 1 once the host has all messages that were sent before |
+//! | 0x140 | 8 | R | slots that were unmasked without a message |
+//! | 0x148 | 8 | R | writes to the message of an unmasked slot |
+//! | 0x150 | 8 | R | messages written to a slot after it was masked, before the device was read |
+//! | 0x158 | 8 | R | handles requested or released after their slot was masked, before the device was read |
+//! | 0x160 | 4 | R | slot of the last of these violations, plus 1; 0 if there is none |
 //! | 0x1000 + 16 n | 4 | R | slot n: messages sent |
 //! | 0x1004 + 16 n | 4 | R | slot n: raises latched |
 //! | 0x1008 + 16 n | 4 | R | slot n: messages refused |
@@ -57,6 +62,7 @@
 
 use crate::counters::{Counters, SlotCounters};
 use crate::regs::half;
+use crate::rules::Violations;
 
 pub const MAGIC: u32 = 0x494d_5354;
 pub const LAYOUT: u32 = 2;
@@ -88,6 +94,10 @@ pub const ALLOW: u64 = 0x128;
 pub const DENY: u64 = 0x12c;
 pub const SYNC: u64 = 0x130;
 
+/// Offset of the first count of violations; each has 8 bytes.
+pub const VIOLATIONS: u64 = 0x140;
+pub const LAST_VIOLATION: u64 = 0x160;
+
 /// The dword at `offset` of the device counters, if it is one.
 pub fn counter(counters: &Counters, offset: u64) -> Option<u32> {
     let values = [
@@ -107,7 +117,18 @@ pub fn counter(counters: &Counters, offset: u64) -> Option<u32> {
         counters.resets,
         counters.unpowered,
     ];
-    let index = offset.checked_sub(COUNTERS)? / 8;
+    entry(&values, COUNTERS, offset)
+}
+
+/// The dword at `offset` of the counts of violations, if it is one.
+pub fn violation(counts: &Violations, offset: u64) -> Option<u32> {
+    let values = [counts.blank, counts.unmasked, counts.unread, counts.handle];
+    entry(&values, VIOLATIONS, offset)
+}
+
+/// The dword at `offset` of an array of values that begins at `base`.
+fn entry(values: &[u64], base: u64, offset: u64) -> Option<u32> {
+    let index = offset.checked_sub(base)? / 8;
     values.get(index as usize).map(|&value| half(value, offset))
 }
 

@@ -56,11 +56,16 @@ impl Device {
             });
             return;
         }
+        let code = value >> command::CODE_SHIFT & command::CODE_MASK;
+        let operand = value & command::OPERAND_MASK;
+        if let Some(slot) = self.slot_of(code, operand) {
+            self.rules.handle(slot.into());
+        }
         let delay = self.config.faults.arg(Fault::CmdDelay).unwrap_or(0);
         self.cmdsts = cmdsts::ACTIVE;
         self.running = Some(Running {
-            code: value >> command::CODE_SHIFT & command::CODE_MASK,
-            operand: value & command::OPERAND_MASK,
+            code,
+            operand,
             int_req: value & command::INT_REQ != 0,
             due: now + Duration::from_millis(delay),
             barrier: None,
@@ -158,6 +163,11 @@ impl Device {
         }
         enable::check_device(&self.config, &self.pci, &self.groups, &self.wqs)?;
         self.state = State::Enabled;
+        for index in 0..self.slot_count() as usize {
+            if !self.slots[index].mask_bit() {
+                self.rules.live(index);
+            }
+        }
         DONE
     }
 
@@ -173,6 +183,20 @@ impl Device {
         enable::check_wq(&self.config, &self.pci, &self.wqs[index])?;
         self.wqs[index].state = WqState::Enabled;
         DONE
+    }
+
+    /// The slot whose handle a command requests or releases.
+    fn slot_of(&self, code: u32, operand: u32) -> Option<u16> {
+        let (Table::Ims, value) = interrupt(operand) else {
+            return None;
+        };
+        let entries = self.entries(Table::Ims);
+        match code {
+            _ if self.config.cmdcap() >> code & 1 == 0 => None,
+            command::REQUEST_INT_HANDLE => (u32::from(value) < entries).then_some(value),
+            command::RELEASE_INT_HANDLE => self.handles.index(Table::Ims, value, entries),
+            _ => None,
+        }
     }
 
     fn request_handle(&mut self, operand: u32) -> Progress {

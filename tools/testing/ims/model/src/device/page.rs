@@ -47,11 +47,13 @@ impl Device {
             page::SOURCE_CONTROL => 1 | u32::from(self.source.paced) << 1,
             page::SOURCE_REMAINING => self.source.remaining(),
             at if at & !7 == page::SOURCE_RAISES => half(counters.source_raises, at),
+            page::LAST_VIOLATION => self.rules.counts().last,
             page::SYNC => {
                 self.sync.take_if(|sync| sync.is_over());
                 self.sync.is_none().into()
             }
             at => page::counter(&counters, at)
+                .or_else(|| page::violation(&self.rules.counts(), at))
                 .or_else(|| page::slot_counter(&self.slot_counters, at))
                 .unwrap_or(0),
         }
@@ -63,6 +65,7 @@ impl Device {
             page::COUNTER_RESET => {
                 self.counters = Counters::default();
                 self.slot_counters.fill(SlotCounters::default());
+                self.rules.clear();
                 self.post_errors_base = self.bus.post_errors();
             }
             page::RAISE_FIRST => self.raise_first = value,

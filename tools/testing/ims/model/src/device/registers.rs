@@ -10,7 +10,7 @@ use log::trace;
 use super::Device;
 use crate::config::OPCAP;
 use crate::fault::Fault;
-use crate::ims::Effect;
+use crate::ims::{Effect, Slot};
 use crate::layout::{
     table_offsets, GRPCFG, GRPCFG_STRIDE, IMS, IMS_STRIDE, MSIXPERM, MSIXPERM_STRIDE, MSIX_TABLE,
     WQCFG, WQCFG_STRIDE,
@@ -104,7 +104,6 @@ impl Device {
 
     fn write_dword(&mut self, offset: u64, value: u32, mask: u32) {
         let disabled = self.state == State::Disabled;
-        let defects = self.defects();
         match self.place(offset) {
             Place::Register(offset) => self.write_register(offset, value, mask),
             Place::Group(index, at) if disabled => self.groups[index].write(at, value, mask),
@@ -113,14 +112,25 @@ impl Device {
                 let entry = &mut self.permissions[index];
                 *entry = merge(*entry, value, mask & perm::WRITABLE);
             }
-            Place::Slot(index, at) => {
-                if self.slots[index].write(at / 4, value, mask, defects) == Effect::Send {
-                    let counters = &mut self.slot_counters[index];
-                    counters.replayed = counters.replayed.wrapping_add(1);
-                    self.send(index);
-                }
-            }
+            Place::Slot(index, at) => self.write_slot(index, at / 4, value, mask),
             Place::Group(..) | Place::Permission(..) | Place::Nothing => {}
+        }
+    }
+
+    fn write_slot(&mut self, index: usize, dword: u64, value: u32, mask: u32) {
+        let defects = self.defects();
+        let slot = &mut self.slots[index];
+        let was_masked = slot.mask_bit();
+        let effect = slot.write(dword, value, mask, defects);
+        if dword == Slot::CTRL {
+            self.rules.mask(index, was_masked, slot.mask_bit());
+        } else {
+            self.rules.message(index, was_masked, slot.message().0);
+        }
+        if effect == Effect::Send {
+            let counters = &mut self.slot_counters[index];
+            counters.replayed = counters.replayed.wrapping_add(1);
+            self.send(index);
         }
     }
 

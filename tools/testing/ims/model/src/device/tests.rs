@@ -10,6 +10,7 @@ mod interrupts;
 mod page;
 mod registers;
 mod reset;
+mod rules;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -17,6 +17,8 @@ pub struct Config {
     pub queues: u16,
     /// What an UPDATE takes at least.
     pub update: Duration,
+    /// Whether contexts are unmasked, with a message, when the machine starts.
+    pub starts_unmasked: bool,
     pub faults: Faults<Fault>,
 }
 
@@ -25,6 +27,7 @@ impl Default for Config {
         Self {
             queues: 64,
             update: Duration::from_micros(500),
+            starts_unmasked: false,
             faults: Faults::default(),
         }
     }

@@ -10,6 +10,9 @@
 //! | 16 | 4 | device | status: bit 0 PENDING |
 //! | 20 | 12 | host | reserved; the device does not look at it |
 
+use crate::ims::LEFT_OVER;
+use crate::rules::Rules;
+
 /// Bytes of a context.
 pub const SIZE: u64 = 32;
 /// Bytes that the device reads, from offset 0 on.
@@ -71,6 +74,36 @@ impl Default for Context {
 }
 
 impl Context {
+    /// As a driver may have left it that was not told to stop: unmasked, with
+    /// its message.
+    pub fn left_over() -> Self {
+        let (address, data) = LEFT_OVER;
+        Self {
+            message: Message { address, data },
+            masked: false,
+            pending: false,
+        }
+    }
+
+    /// Judges a driver that has the device of context `queue` find `image` there, by an UPDATE or
+    /// when it is enabled.
+    pub fn judge(&self, image: Image, enables: bool, rules: &mut Rules, queue: usize) {
+        let address = image.message.address;
+        if enables {
+            // No driver of now gave the device what it had before.
+            rules.message(queue, true, address);
+        }
+        if image.masked {
+            rules.mask(queue, self.masked, true);
+        }
+        if !enables && image.message != self.message {
+            rules.message(queue, self.masked || image.masked, address);
+        }
+        if !image.masked {
+            rules.mask(queue, self.masked, false);
+        }
+    }
+
     /// The queue raises its interrupt: the message to send, or none if that is
     /// latched.
     pub fn raise(&mut self) -> Option<Message> {

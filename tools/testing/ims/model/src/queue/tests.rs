@@ -2,10 +2,12 @@
 
 //! The queue device as a driver and its memory see it, on a fake host.
 
+mod enable;
 mod faults;
 mod messages;
 mod registers;
 mod resets;
+mod rules;
 mod updates;
 
 use std::ops::Range;
@@ -19,6 +21,7 @@ use super::worker::Shared;
 use super::{Device, Request};
 use crate::bus::{Answer, Dma, DmaError, Pending};
 use crate::pci::Region;
+use crate::shared::Model;
 
 // Offsets as numbers, so that a wrong constant shows.
 const MAGIC: u64 = 0x00;
@@ -36,6 +39,10 @@ const UPDATES: u64 = 0x8c;
 const CONTEXTS: u64 = 0x90;
 const IGNORED: u64 = 0x94;
 const REFUSED: u64 = 0x98;
+const BLANK: u64 = 0x9c;
+const UNMASKED: u64 = 0xa0;
+const UNREAD: u64 = 0xa4;
+const LAST: u64 = 0xa8;
 
 /// The context table's place in the fake memory.
 const TABLE: u64 = 0x4000;
@@ -154,12 +161,13 @@ struct Bench {
 }
 
 impl Bench {
-    /// Bus mastering is on.
+    /// Bus mastering is on; the contexts in host memory are masked.
     fn new(config: Config) -> Self {
         let host = Arc::new(Host::default());
         let queues = u64::from(config.queues);
         host.fill(TABLE, &vec![0; 32 * queues as usize]);
         for queue in 0..queues {
+            host.fill(TABLE + queue * 32 + 12, &1u32.to_le_bytes());
             host.fill(TABLE + queue * 32 + 20, &[0xa5; 12]);
         }
         let bench = Self {
@@ -178,9 +186,17 @@ impl Bench {
         }
     }
 
-    /// Enabled, with the table in place; no context was taken.
+    /// Enabled, with the table in place.
     fn enabled(config: Config) -> Self {
         let bench = Self::new(config);
+        bench.enable();
+        bench
+    }
+
+    /// As [`Self::enabled`], with other contexts.
+    fn enabled_with(prepare: impl FnOnce(&Self)) -> Self {
+        let bench = Self::new(Self::quick());
+        prepare(&bench);
         bench.enable();
         bench
     }
@@ -188,6 +204,8 @@ impl Bench {
     fn enable(&self) {
         self.put(TABLE_LO, TABLE as u32);
         self.put(CONTROL, 1);
+        self.process();
+        self.host.take();
     }
 
     /// As enabled, and queues 0 to 3 can send.
@@ -296,6 +314,11 @@ impl Bench {
 
     fn counters(&self) -> [u32; 7] {
         [SENT, LATCHED, REPLAYED, UPDATES, CONTEXTS, IGNORED, REFUSED].map(|at| self.get(at))
+    }
+
+    /// BLANK, UNMASKED, UNREAD, LAST.
+    fn violations(&self) -> [u32; 4] {
+        [BLANK, UNMASKED, UNREAD, LAST].map(|at| self.get(at))
     }
 
     /// Has a thread work for the device while `test` runs.

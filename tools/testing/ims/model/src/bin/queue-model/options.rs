@@ -31,6 +31,10 @@ pub struct Options {
           value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_UPDATE_US)))]
     update_us: u32,
 
+    /// Start with all contexts unmasked, with messages, as a driver left them before a kexec
+    #[arg(long)]
+    starts_unmasked: bool,
+
     /// Be broken in these ways (see below), separated by commas; repeatable
     #[arg(long, value_name = "NAME[=N],...", value_delimiter = ',')]
     fault: Vec<FaultOption>,
@@ -49,6 +53,7 @@ impl Options {
         Config {
             queues: self.queues,
             update: Duration::from_micros(self.update_us.into()),
+            starts_unmasked: self.starts_unmasked,
             faults,
         }
     }
@@ -80,6 +85,12 @@ mod tests {
             .unwrap()
             .config();
         assert_eq!((config.queues, config.update.as_nanos()), (1, 0));
+        assert!(
+            parse(&["--starts-unmasked"])
+                .unwrap()
+                .config()
+                .starts_unmasked
+        );
     }
 
     #[test]

@@ -59,8 +59,11 @@ fn table_can_be_above_four_gigabytes() {
     let bench = Bench::new(Bench::quick());
     bench.put(TABLE_LO, 0xffff_ffc0);
     bench.put(TABLE_HI, 0x12);
-    bench.put(CONTROL, 1);
     bench.host.refuse(0..u64::MAX);
+    bench.put(CONTROL, 1);
+    bench.process();
+    assert_eq!(bench.get(STATUS), 0x400);
+    bench.host.take();
     assert_eq!(bench.update(2, 1), 4);
     assert_eq!(bench.host.take(), [Event::Read(0x13_0000_0000, 16)]);
 }

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Configuration of work queues, groups and engines.
+
+use crate::{
+    device::Device,
+    parameters::Parameters,
+    regs::*, //
+};
+use kernel::{
+    io::{
+        poll::read_poll_timeout,
+        Io, //
+    },
+    pci::can_enqueue,
+    prelude::*,
+    sync::atomic::Relaxed,
+    time::Delta, //
+};
+
+impl Device<'_> {
+    /// Configures `wqs` work queues in one group with all engines, and enables the device.
+    pub(crate) fn configure(&self, wqs: u32, parameters: &Parameters) -> Result {
+        let caps = &self.caps;
+        if parameters.shared && !(caps.shared_mode && can_enqueue()) {
+            dev_err!(
+                self.dev,
+                "no shared work queues: the device or the CPU cannot\n"
+            );
+            return Err(EOPNOTSUPP);
+        }
+        let entries = caps.wq_entries / wqs;
+        if entries == 0 {
+            dev_err!(
+                self.dev,
+                "{} entries for {wqs} work queues\n",
+                caps.wq_entries
+            );
+            return Err(EINVAL);
+        }
+
+        for wq in 0..caps.wqs {
+            let entries = if wq < wqs { entries } else { 0 };
+            self.configure_wq(wq, entries, parameters)?;
+        }
+        self.configure_group(wqs)?;
+
+        self.regs.write_reg(
+            GENCTRL::zeroed()
+                .with_softerr_int_en(true)
+                .with_halt_int_en(true),
+        );
+        self.command(Command::EnableDevice, 0)?;
+        if self.regs.read(GENSTS).state().get() != STATE_ENABLED {
+            dev_err!(self.dev, "enabled, but not in the enabled state\n");
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    /// Gives `entries` entries to work queue `wq`; 0 if it is not used.
+    fn configure_wq(&self, wq: u32, entries: u32, parameters: &Parameters) -> Result {
+        let caps = &self.caps;
+        let used = entries != 0;
+        let at = caps.wqcfg + wq as usize * caps.wqcfg_stride;
+        let mode = WqMode::zeroed()
+            .with_dedicated(!parameters.shared)
+            .with_const_priority::<10>();
+        let mode = match parameters.pasid {
+            Some(pasid) => mode.with_pasid_en(true).with_pasid(pasid),
+            None => mode,
+        };
+        let threshold = WqThreshold::zeroed().try_with_threshold(entries)?;
+        let limits = WqLimits::zeroed()
+            .try_with_max_xfer_shift(caps.max_xfer_shift)?
+            .try_with_max_batch_shift(caps.max_batch_shift)?;
+
+        for word in (0..wqcfg::OPERATIONS).step_by(size_of::<u32>()) {
+            let value = match word {
+                wqcfg::SIZE if used => entries,
+                wqcfg::THRESHOLD if used && parameters.shared => threshold.into_raw(),
+                wqcfg::MODE if used => mode.into_raw(),
+                wqcfg::LIMITS if used => limits.into_raw(),
+                _ => 0,
+            };
+            self.regs.try_write32(value, at + word)?;
+        }
+        if caps.op_config {
+            for word in (0..OPCAP_SIZE).step_by(size_of::<u32>()) {
+                let all = self.regs.try_read32(OPCAP + word)?;
+                self.regs.try_write32(all, at + wqcfg::OPERATIONS + word)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts work queues 0 to `wqs` - 1 and all engines into group 0.
+    fn configure_group(&self, wqs: u32) -> Result {
+        let caps = &self.caps;
+        for word in 0..4 {
+            let first = word * 64;
+            let bits = wqs.saturating_sub(first).min(64);
+            let mask = if bits == 64 {
+                u64::MAX
+            } else {
+                (1 << bits) - 1
+            };
+            let at = caps.grpcfg + grpcfg::WQS + word as usize * size_of::<u64>();
+            self.regs.try_write64(mask, at)?;
+        }
+        let engines = u64::MAX >> (64 - caps.engines.min(64));
+        self.regs
+            .try_write64(engines, caps.grpcfg + grpcfg::ENGINES)?;
+        // All read buffers, and a traffic class other than 0, which the specification reserves for
+        // the lowest.
+        let flags = GroupFlags::zeroed()
+            .with_const_tc_a::<1>()
+            .with_const_tc_b::<1>()
+            .with_rdbufs_allowed(caps.rdbufs);
+        self.regs
+            .try_write64(flags.into_raw(), caps.grpcfg + grpcfg::FLAGS)
+    }
+
+    /// Waits for the interrupt that [`Self::configure`] requests for the enable command. Without
+    /// it, no error, halt or revocation would be delivered either.
+    pub(crate) fn wait_enabled(&self) -> Result {
+        read_poll_timeout(
+            || Ok(self.events.enabled.load(Relaxed)),
+            |&times| times != 0,
+            Delta::from_micros(50),
+            self.timeout,
+        )
+        .map(|_| ())
+        .map_err(|_| self.report(fmt!("EnableDevice sent no interrupt")))
+    }
+
+    /// Enables work queue `wq`.
+    pub(crate) fn enable_wq(&self, wq: u32) -> Result {
+        self.command(Command::EnableWq, wq).map(|_| ())
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files in debugfs: counters, and the slots in use.
+
+use crate::{
+    device::Device,
+    HeldState, //
+};
+use kernel::{
+    debugfs::ScopedDir,
+    fmt,
+    io::io_read,
+    sync::atomic::Relaxed, //
+};
+
+pub(crate) fn files<'data>(held: &'data HeldState, dir: &ScopedDir<'data, '_>) {
+    dir.read_callback_file(c"slots", held, &show_slots);
+    dir.read_callback_file(c"counters", held, &show_counters);
+}
+
+/// Prints the slots in use: slot, virq, number of interrupts, message and state.
+fn show_slots(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(
+        f,
+        " slot  virq      count            address     data state"
+    )?;
+    held.with(|state| {
+        let device = &state.device;
+        let mut result = Ok(());
+
+        device.domain.for_each(|slot, virq, count| {
+            result = result.and_then(|()| {
+                write!(f, "{slot:>5} {virq:>5} {count:>10} ")?;
+                show_slot(device, slot.into(), f)
+            });
+        });
+        result
+    })
+}
+
+/// Prints message and state of `slot`, from its registers.
+fn show_slot(device: &Device<'_>, slot: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (Some(state), Some(registers)) = (device.domain.state(slot), device.slots.get(slot)) else {
+        return writeln!(f, "{:>18} {:>8} unknown", "-", "-");
+    };
+    let address = u64::from(io_read!(registers, .address_hi)) << 32
+        | u64::from(io_read!(registers, .address_lo));
+    let data = io_read!(registers, .data);
+    let state = match (state.masked, state.pending) {
+        (true, false) => "masked",
+        (true, true) => "masked,pending",
+        (false, false) => "unmasked",
+        (false, true) => "unmasked,pending",
+    };
+
+    writeln!(f, "{address:#018x} {data:08x} {state}")
+}
+
+fn show_counters(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    held.with(|state| {
+        let device = &state.device;
+        let (domain, events) = (device.domain, &device.events);
+        let counters = [
+            ("enabled", &events.enabled),
+            ("errors", &events.errors),
+            ("halts", &events.halts),
+            ("handles_revoked", &events.handles_revoked),
+            ("failures", &device.failures),
+            ("recoveries", &device.recoveries),
+        ];
+
+        writeln!(f, "slots {}", domain.size())?;
+        writeln!(f, "used {}", domain.used())?;
+        writeln!(f, "retired {}", domain.retired())?;
+        writeln!(f, "last_error {:#x}", events.last_error.load(Relaxed))?;
+        for (name, counter) in counters {
+            writeln!(f, "{name} {}", counter.load(Relaxed))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The interrupts of an open file.
+
+use crate::{
+    gate::Pass,
+    handles::handle_tries,
+    interrupt::Interrupt,
+    queue::{
+        Operation,
+        Queue, //
+    },
+    regs::Pasid,
+    workqueue::WorkQueue, //
+};
+use kernel::{
+    cpu::CpuId,
+    eventfd::EventFd,
+    held::{
+        Handlers,
+        Source, //
+    },
+    prelude::*,
+    uapi, //
+};
+
+/// An entry of the table of interrupts.
+struct Entry<'a> {
+    interrupt: Interrupt<'a>,
+    /// User space has the id. Before that, no call but the one that allocates can name it.
+    published: bool,
+}
+
+/// The interrupts of an open file. The index of an interrupt is its id.
+pub(crate) struct Session<'a> {
+    pub(crate) wq: &'a WorkQueue<'a>,
+    pub(crate) handlers: &'a Handlers<'a>,
+    entries: KVVec<Option<Entry<'a>>>,
+    used: u32,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(wq: &'a WorkQueue<'a>, handlers: &'a Handlers<'a>) -> Self {
+        Self {
+            wq,
+            handlers,
+            entries: KVVec::new(),
+            used: 0,
+        }
+    }
+
+    /// Keeps the device from being reset or suspended as long as the result exists.
+    pub(crate) fn enter(&self) -> Pass<'a> {
+        self.wq.device.enter()
+    }
+
+    /// As [`Self::enter`], after a reset if the device is broken.
+    pub(crate) fn enter_working(&self) -> Result<Pass<'a>> {
+        let device = self.wq.device;
+
+        device.recover()?;
+        let pass = device.enter();
+        // A reset in between may have failed.
+        if device.is_dead() {
+            return Err(EIO);
+        }
+        Ok(pass)
+    }
+
+    /// Returns the interrupt that user space names by `id`.
+    fn interrupt(&mut self, id: u32) -> Result<&mut Interrupt<'a>> {
+        match self.entries.get_mut(id as usize) {
+            Some(Some(entry)) if entry.published => Ok(&mut entry.interrupt),
+            _ => Err(ENOENT),
+        }
+    }
+
+    pub(crate) fn query(&self, query: &mut uapi::idxd_ims_query) -> Result {
+        if query.reserved != 0 {
+            return Err(EINVAL);
+        }
+
+        let wq = self.wq;
+        let quota = wq.owner.quota();
+        let (flags, pasid) = match wq.pasid {
+            Some(pasid) => (uapi::IDXD_IMS_QUERY_PASID, pasid.get()),
+            None => (0, 0),
+        };
+        *query = uapi::idxd_ims_query {
+            size: query.size,
+            flags,
+            slots: wq.device.domain.size(),
+            used: wq.owner.used(),
+            min: quota.min,
+            max: quota.max,
+            file_used: self.used,
+            file_max: wq.max_per_file,
+            pasid,
+            reserved: 0,
+        };
+        Ok(())
+    }
+
+    /// Allocates an interrupt, which has to be published or discarded.
+    pub(crate) fn alloc(
+        &mut self,
+        alloc: &mut uapi::idxd_ims_alloc,
+        eventfd: Option<EventFd>,
+    ) -> Result {
+        let has = |flag: u32| alloc.flags & flag != 0;
+        let (with_pasid, with_cpu) = (
+            has(uapi::IDXD_IMS_ALLOC_PASID),
+            has(uapi::IDXD_IMS_ALLOC_CPU),
+        );
+        if has(!(uapi::IDXD_IMS_ALLOC_PASID | uapi::IDXD_IMS_ALLOC_CPU))
+            || (!with_pasid && alloc.pasid != 0)
+            || (!with_cpu && alloc.cpu != 0)
+        {
+            return Err(EINVAL);
+        }
+
+        let wq = self.wq;
+        if with_pasid {
+            let pasid = Pasid::try_new(alloc.pasid).ok_or(EINVAL)?;
+            if wq.pasid != Some(pasid) {
+                return Err(EPERM);
+            }
+        }
+        let cpu = match with_cpu {
+            true => Some(CpuId::from_u32(alloc.cpu).ok_or(EINVAL)?),
+            false => None,
+        };
+        if self.used >= wq.max_per_file {
+            return Err(EMFILE);
+        }
+
+        let id = match self.entries.iter().position(Option::is_none) {
+            Some(id) => id,
+            None => {
+                self.entries.push(None, GFP_KERNEL)?;
+                self.entries.len() - 1
+            }
+        };
+        let source = wq.owner.alloc()?;
+        if let Some(cpu) = cpu {
+            source.set_affinity(cpu)?;
+        }
+        let mut interrupt = Interrupt::Unbound(source);
+        if let Some(eventfd) = eventfd {
+            let (bound, result) = interrupt.bind(wq, self.handlers, eventfd);
+            result?;
+            interrupt = bound;
+        }
+
+        // CAST: Bounded by the maximum.
+        alloc.id = id as u32;
+        alloc.virq = interrupt.source().virq();
+        alloc.slot = interrupt.source().slot().into();
+        self.entries[id] = Some(Entry {
+            interrupt,
+            published: false,
+        });
+        self.used += 1;
+        Ok(())
+    }
+
+    /// Lets user space name interrupt `id`, which [`Self::alloc`] has allocated.
+    pub(crate) fn publish(&mut self, id: u32) -> Result {
+        match self.entries.get_mut(id as usize) {
+            Some(Some(entry)) => entry.published = true,
+            _ => return Err(ENOENT),
+        }
+        Ok(())
+    }
+
+    /// Frees interrupt `id`.
+    pub(crate) fn discard(&mut self, id: u32) {
+        let entry = self.entries.get_mut(id as usize).and_then(Option::take);
+
+        if let Some(entry) = entry {
+            self.used -= 1;
+            drop(entry.interrupt.unbind(self.wq));
+        }
+    }
+
+    pub(crate) fn free(&mut self, named: &uapi::idxd_ims_interrupt) -> Result {
+        self.interrupt(named.id)?;
+        self.discard(named.id);
+        Ok(())
+    }
+
+    pub(crate) fn bind(&mut self, bind: &uapi::idxd_ims_bind, eventfd: Option<EventFd>) -> Result {
+        if bind.reserved != 0 {
+            return Err(EINVAL);
+        }
+        self.interrupt(bind.id)?;
+
+        let (wq, handlers) = (self.wq, self.handlers);
+        let place = &mut self.entries[bind.id as usize];
+        let mut entry = place.take().ok_or(ENOENT)?;
+        let result;
+        (entry.interrupt, result) = match eventfd {
+            Some(eventfd) => entry.interrupt.bind(wq, handlers, eventfd),
+            None => (entry.interrupt.unbind(wq), Ok(())),
+        };
+        *place = Some(entry);
+        result
+    }
+
+    pub(crate) fn set_masked(&mut self, named: &uapi::idxd_ims_interrupt, masked: bool) -> Result {
+        self.interrupt(named.id)?.set_masked(masked)
+    }
+
+    pub(crate) fn state(&mut self, state: &mut uapi::idxd_ims_state) -> Result {
+        if state.reserved != 0 {
+            return Err(EINVAL);
+        }
+
+        let (slot, count) = self.interrupt(state.id)?.state()?;
+        state.flags = 0;
+        if slot.masked {
+            state.flags |= uapi::IDXD_IMS_STATE_MASKED;
+        }
+        if slot.pending {
+            state.flags |= uapi::IDXD_IMS_STATE_PENDING;
+        }
+        state.count = count;
+        Ok(())
+    }
+
+    pub(crate) fn submit(&mut self, submit: &uapi::idxd_ims_submit) -> Result {
+        let operation = match (submit.op, submit.length as usize) {
+            (uapi::IDXD_IMS_OP_NOOP, 0) => Operation::Noop,
+            (uapi::IDXD_IMS_OP_COPY, bytes @ 1..=Queue::MAX_COPY) => Operation::Copy(bytes),
+            _ => return Err(EINVAL),
+        };
+        let (wq, interrupt) = (self.wq, self.interrupt(submit.id)?);
+
+        let mut submit = || {
+            // First: the handle may become invalid while this waits for the work queue.
+            let mut queue = wq.queue.lock();
+            let (handle, _pass) = interrupt.handle(wq)?;
+            let done = queue.run(wq.device, operation, handle.value);
+            if done == Err(ESTALE) {
+                wq.device.invalidate(handle);
+            }
+            done
+        };
+
+        // The device can revoke a handle at any time, with an interrupt or without.
+        for _ in handle_tries() {
+            match submit() {
+                Err(ESTALE) => (),
+                done => return done,
+            }
+        }
+        Err(wq.device.report(fmt!(
+            "work queue {}: does not know the handle just given for slot {}",
+            wq.index,
+            interrupt.source().slot(),
+        )))
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        let _pass = self.enter();
+
+        for entry in self.entries.iter_mut().filter_map(Option::take) {
+            drop(entry.interrupt.unbind(self.wq));
+        }
+    }
+}

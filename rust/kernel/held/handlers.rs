@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Interrupt handlers that a device holds.
+
+use super::{
+    line::{
+        Core,
+        Mask, //
+    },
+    Late, //
+};
+use crate::{
+    bindings,
+    device::{
+        Bound,
+        Device, //
+    },
+    irq::{
+        self,
+        Flags,
+        IrqRequest,
+        IrqReturn, //
+    },
+    new_mutex,
+    prelude::*,
+    rbtree::RBTree,
+    sync::Mutex, //
+};
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop, //
+};
+
+/// The callback of an interrupt.
+pub trait Handler: Sync {
+    /// Handles the interrupt. Runs in interrupt context, on one CPU at a time.
+    fn handle(&self, line: &Line) -> IrqReturn;
+}
+
+/// The interrupt line of a handler that runs.
+pub struct Line {
+    virq: u32,
+    mask: Mask,
+}
+
+impl Line {
+    /// Masks the interrupt: the handler does not run again before [`Registration::unmask`].
+    ///
+    /// Returns whether it was unmasked.
+    #[inline]
+    pub fn mask(&self) -> bool {
+        self.mask.mask_nosync(self)
+    }
+}
+
+impl Core for Line {
+    #[inline]
+    fn disable_nosync(&self) {
+        // SAFETY: The interrupt has a handler, whose line this is.
+        unsafe { bindings::disable_irq_nosync(self.virq) };
+    }
+
+    #[inline]
+    fn synchronize(&self) {
+        // SAFETY: As above. Whoever masks or unmasks an interrupt may sleep.
+        unsafe { bindings::synchronize_irq(self.virq) };
+    }
+
+    #[inline]
+    fn enable(&self) {
+        // SAFETY: As above, and `Mask` has disabled it before.
+        unsafe { bindings::enable_irq(self.virq) };
+    }
+}
+
+/// The value that [`irq::Registration`] registers.
+#[pin_data]
+struct Action<H> {
+    #[pin]
+    handler: H,
+    line: Line,
+}
+
+impl<H: Handler> irq::Handler for Action<H> {
+    #[inline]
+    fn handle(&self) -> IrqReturn {
+        self.handler.handle(&self.line)
+    }
+}
+
+/// The owner of an interrupt without a handler.
+///
+/// # Safety
+///
+/// [`Self::virq`] must always return the same number, that of an interrupt which exists as long as
+/// the value, and beyond that until the device is unbound if the value is leaked.
+pub unsafe trait Source {
+    /// Returns the Linux interrupt number.
+    fn virq(&self) -> u32;
+
+    /// Waits until the device uses the last change of the interrupt's slot. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// The error with which the device did not take a change.
+    fn check(&self) -> Result {
+        Ok(())
+    }
+}
+
+// SAFETY: The number of an interrupt of a device does not change. A request borrows the vector that
+// it is for, and the value of which it borrows that is held by the device.
+unsafe impl Source for IrqRequest<'_> {
+    #[inline]
+    fn virq(&self) -> u32 {
+        self.irq()
+    }
+}
+
+/// The handlers of a driver for one device, see [`Holder::handlers`](super::Holder::handlers).
+///
+/// [`Registration`]s that safe code leaks are unregistered when the device is unbound. `'b` is
+/// invariant: a driver cannot pass this on to the driver of a subdevice, whose module could be
+/// removed earlier.
+#[pin_data(PinnedDrop)]
+pub struct Handlers<'b> {
+    dev: &'b Device<Bound>,
+    /// Interrupt number and cookie of each, until [`Late::shutdown`].
+    #[pin]
+    registered: Mutex<Option<RBTree<(u32, usize), ()>>>,
+    _brand: PhantomData<fn(&'b ()) -> &'b ()>,
+}
+
+impl<'b> Handlers<'b> {
+    pub(crate) fn new(dev: &'b Device<Bound>) -> impl PinInit<Self, Error> + 'b {
+        try_pin_init!(Self {
+            dev,
+            registered <- new_mutex!(Some(RBTree::new())),
+            _brand: PhantomData,
+        }? Error)
+    }
+
+    /// Registers `handler` for the interrupt of `source`, and unmasks it unless `flags` has
+    /// [`Flags::NO_AUTOEN`]. `/proc/interrupts` shows `name`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// Together with `source`: [`EBUSY`] if it has a handler, [`ENOSPC`] if no vector is left,
+    /// [`ENODEV`] if the device is being unbound, [`ENOMEM`], what `handler` fails with, or the
+    /// error with which the device does not take the change.
+    pub fn request<S: Source + 'b, H: Handler + 'b>(
+        &'b self,
+        source: S,
+        flags: Flags,
+        name: &'b CStr,
+        handler: impl PinInit<H, Error> + 'b,
+    ) -> Result<Registration<'b, S, H>, (Error, S)> {
+        let registered = Registered::new(self, source.virq(), flags, name, handler);
+
+        match registered.and_then(|registered| source.check().map(|()| registered)) {
+            Ok(registered) => Ok(Registration { registered, source }),
+            Err(error) => Err((error, source)),
+        }
+    }
+
+    #[inline(never)]
+    fn add(&self, virq: u32, cookie: usize) -> Result {
+        let mut registered = self.registered.lock();
+        let registered = (*registered).as_mut().ok_or(ENODEV)?;
+
+        registered.try_create_and_insert((virq, cookie), (), GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// Fails if the interrupts may be gone, see [`Late::shutdown`].
+    #[inline(never)]
+    fn check(&self) -> Result {
+        (*self.registered.lock())
+            .is_some()
+            .then_some(())
+            .ok_or(ENODEV)
+    }
+
+    /// Returns whether the handler is still registered.
+    #[inline(never)]
+    fn remove(&self, virq: u32, cookie: usize) -> bool {
+        let mut registered = self.registered.lock();
+
+        (*registered).as_mut().is_some_and(|registered| {
+            registered.remove(&(virq, cookie));
+            true
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Handlers<'_> {
+    fn drop(self: Pin<&mut Self>) {
+        self.shutdown();
+    }
+}
+
+impl Late for Handlers<'_> {
+    #[inline(never)]
+    fn shutdown(&self) {
+        let registered = self.registered.lock().take();
+
+        for &(virq, cookie) in registered.iter().flat_map(RBTree::keys) {
+            // SAFETY: The registration was leaked, or would have been removed: it is valid and
+            // stays so. Its interrupt exists, see `Source`.
+            unsafe { bindings::free_irq(virq, core::ptr::with_exposed_provenance_mut(cookie)) };
+        }
+    }
+}
+
+/// A registered handler. Dropping it unregisters it.
+///
+/// # Invariants
+///
+/// `handlers` has the address of `registration`, which is its cookie.
+struct Registered<'b, H: Handler> {
+    registration: ManuallyDrop<Pin<KBox<irq::Registration<'b, Action<H>>>>>,
+    handlers: &'b Handlers<'b>,
+}
+
+impl<'b, H: Handler + 'b> Registered<'b, H> {
+    fn new(
+        handlers: &'b Handlers<'b>,
+        virq: u32,
+        flags: Flags,
+        name: &'b CStr,
+        handler: impl PinInit<H, Error> + 'b,
+    ) -> Result<Self> {
+        handlers.check()?;
+        let masked = flags.into_inner() & bindings::IRQF_NO_AUTOEN as c_ulong != 0;
+        let name: *const CStr = name;
+        let action = try_pin_init!(Action {
+            handler <- handler,
+            line: Line { virq, mask: Mask::new(masked) },
+        }? Error);
+
+        // SAFETY: The source owns the interrupt. What is registered is unregistered by `drop()`, or
+        // if that is leaked by `Handlers::shutdown()`; its memory is leaked then. Until then all
+        // that has the lifetime `'b` is valid, the name as well: see `Holder`.
+        let registration = unsafe {
+            let request = IrqRequest::new(handlers.dev, virq);
+            irq::Registration::new(request, flags, &*name, action)
+        };
+        let registration =
+            KBox::pin_init(registration, GFP_KERNEL).map_err(|error| match error {
+                // Vectors that others free were waited for.
+                EAGAIN => ENOSPC,
+                error => error,
+            })?;
+        handlers.add(virq, cookie(&registration))?;
+
+        // INVARIANT: Just added.
+        Ok(Self {
+            registration: ManuallyDrop::new(registration),
+            handlers,
+        })
+    }
+
+    #[inline]
+    fn action(&self) -> &Action<H> {
+        self.registration.handler()
+    }
+}
+
+impl<H: Handler> Drop for Registered<'_, H> {
+    fn drop(&mut self) {
+        let virq = self.registration.handler().line.virq;
+
+        if self.handlers.remove(virq, cookie(&self.registration)) {
+            // SAFETY: Dropped once.
+            unsafe { ManuallyDrop::drop(&mut self.registration) };
+        }
+        // Else the device has unregistered the handler, as for one that was leaked.
+    }
+}
+
+fn cookie<H: Handler>(registration: &irq::Registration<'_, Action<H>>) -> usize {
+    core::ptr::from_ref(registration).expose_provenance()
+}
+
+/// An interrupt with a handler. Dropping it masks the interrupt, unregisters the handler, and then
+/// drops the source. Sleeps.
+pub struct Registration<'b, S: Source, H: Handler> {
+    // Dropped in this order.
+    registered: Registered<'b, H>,
+    source: S,
+}
+
+impl<'b, S: Source + 'b, H: Handler + 'b> Registration<'b, S, H> {
+    /// Returns the handler.
+    #[inline]
+    pub fn handler(&self) -> &H {
+        &self.registered.action().handler
+    }
+
+    /// Returns the owner of the interrupt.
+    #[inline]
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Masks the interrupt. When this returns its handler is not running, and does not run before
+    /// [`Self::unmask`]. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] when the device is being unbound, or the error with which the device does not
+    /// take the change.
+    pub fn mask(&mut self) -> Result {
+        let line = &self.registered.action().line;
+
+        self.registered.handlers.check()?;
+        line.mask.mask(line);
+        self.source.check()
+    }
+
+    /// Unmasks the interrupt, whether [`Self::mask`], [`Line::mask`] or [`Flags::NO_AUTOEN`] masked
+    /// it. If it was raised while it was masked, its handler runs once. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::mask`].
+    pub fn unmask(&mut self) -> Result {
+        let line = &self.registered.action().line;
+
+        self.registered.handlers.check()?;
+        line.mask.unmask(line);
+        self.source.check()
+    }
+
+    /// Unregisters the handler: the interrupt is masked, and returns its vector. An interrupt that
+    /// was sent before is kept for the next handler. Sleeps.
+    #[inline]
+    pub fn release(self) -> S {
+        drop(self.registered);
+        self.source
+    }
+}
+
+#[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kernel_ims_handlers)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::to_result,
+        faux,
+        io::poll::read_poll_timeout,
+        sync::atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        time::Delta, //
+    };
+
+    /// An interrupt of the core's own that only tests raise.
+    struct Dummy(u32);
+
+    impl Dummy {
+        fn new() -> Result<Self> {
+            // SAFETY: No particular number is asked for. The chip and the flow handler are the
+            // core's own.
+            let virq = unsafe {
+                let node = bindings::NUMA_NO_NODE;
+                let none = core::ptr::null_mut();
+                let virq = bindings::__irq_alloc_descs(-1, 1, 1, node, none, core::ptr::null());
+                to_result(virq)?;
+                bindings::irq_set_chip_and_handler_name(
+                    virq as u32,
+                    &raw const bindings::dummy_irq_chip,
+                    Some(bindings::handle_simple_irq),
+                    core::ptr::null(),
+                );
+                virq as u32
+            };
+            Ok(Self(virq))
+        }
+
+        fn raise(&self) {
+            // SAFETY: An allocated interrupt.
+            unsafe { bindings::generic_handle_irq_safe(self.0) };
+        }
+
+        fn has_handler(&self) -> bool {
+            // SAFETY: An allocated interrupt.
+            unsafe { bindings::irq_has_action(self.0) }
+        }
+    }
+
+    impl Drop for Dummy {
+        fn drop(&mut self) {
+            // SAFETY: Allocated by `new()`, and without a handler.
+            unsafe { bindings::irq_free_descs(self.0, 1) };
+        }
+    }
+
+    // SAFETY: The interrupt exists as long as what is referred to.
+    unsafe impl Source for &Dummy {
+        fn virq(&self) -> u32 {
+            self.0
+        }
+    }
+
+    /// Counts, in a place that it borrows, and masks at a limit.
+    struct Count<'a>(&'a Atomic<u32>, u32);
+
+    impl Handler for Count<'_> {
+        fn handle(&self, line: &Line) -> IrqReturn {
+            if self.0.fetch_add(1, Relaxed) + 1 >= self.1 {
+                line.mask();
+            }
+            IrqReturn::Handled
+        }
+    }
+
+    fn handlers(device: &faux::Registration) -> Result<Pin<KBox<Handlers<'_>>>> {
+        let device: &faux::Device<Bound> = device.as_ref();
+
+        KBox::pin_init(Handlers::new(device.as_ref()), GFP_KERNEL)
+    }
+
+    #[test]
+    fn masked_by_calls_and_by_the_handler() -> Result {
+        let device = faux::Registration::new(c"ims-kunit", None)?;
+        let (dummy, count) = (Dummy::new()?, Atomic::new(0));
+        let handlers = handlers(&device)?;
+        let raise_twice = || {
+            dummy.raise();
+            dummy.raise();
+            count.load(Relaxed)
+        };
+        // What was raised while it was masked is sent again by a softirq.
+        let comes_to = |expected| {
+            let (sleep, timeout) = (Delta::from_micros(100), Delta::from_secs(1));
+            read_poll_timeout(
+                || Ok(count.load(Relaxed)),
+                |&now| now == expected,
+                sleep,
+                timeout,
+            )
+        };
+
+        {
+            let handler = Ok(Count(&count, 4));
+            // SAFETY: All that is borrowed outlives the registration, which is not leaked.
+            let handlers: &Handlers<'_> = unsafe { &*core::ptr::from_ref(&*handlers) };
+            let registration = handlers.request(&dummy, Flags::NO_AUTOEN, c"ims-kunit", handler);
+            let mut registration = registration.map_err(|(error, _)| error)?;
+            assert_eq!(raise_twice(), 0);
+            registration.unmask()?;
+            comes_to(1)?;
+            assert_eq!(raise_twice(), 3);
+            registration.mask()?;
+            registration.mask()?;
+            assert_eq!(raise_twice(), 3);
+            registration.unmask()?;
+            comes_to(4)?;
+            // The handler has masked it.
+            assert_eq!(raise_twice(), 4);
+            registration.unmask()?;
+            comes_to(5)?;
+            assert_eq!(raise_twice(), 5);
+            assert!(dummy.has_handler());
+        }
+        assert!(!dummy.has_handler());
+        Ok(())
+    }
+
+    #[test]
+    fn leaked_handlers_are_unregistered() -> Result {
+        static COUNT: Atomic<u32> = Atomic::new(0);
+        let device = faux::Registration::new(c"ims-kunit", None)?;
+        let dummies = [Dummy::new()?, Dummy::new()?, Dummy::new()?];
+        let handlers = handlers(&device)?;
+        // SAFETY: It outlives all registrations but the leaked ones, which have ended by then.
+        let lasting: &Handlers<'_> = unsafe { &*core::ptr::from_ref(&*handlers) };
+
+        for round in 0..3 {
+            for dummy in &dummies {
+                let count = Ok(Count(&COUNT, u32::MAX));
+                let registration = lasting.request(dummy, Flags::TRIGGER_NONE, c"ims-kunit", count);
+                let registration = registration.map_err(|(error, _)| error)?;
+                if round == 2 && dummy.0 != dummies[1].0 {
+                    core::mem::forget(registration);
+                }
+            }
+        }
+        assert!(dummies[0].has_handler() && dummies[2].has_handler());
+        assert!(!dummies[1].has_handler());
+        dummies[0].raise();
+        assert_eq!(COUNT.load(Relaxed), 1);
+
+        lasting.shutdown();
+        assert!(!dummies.iter().any(Dummy::has_handler));
+        let count = Ok(Count(&COUNT, u32::MAX));
+        let late = lasting.request(&dummies[0], Flags::TRIGGER_NONE, c"ims-kunit", count);
+        assert_eq!(late.err().map(|(error, _)| error), Some(ENODEV));
+        assert!(!dummies[0].has_handler());
+        Ok(())
+    }
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Interrupts in a message store, and who allocates them.
+
+use super::{
+    domain::{
+        Base,
+        DOMAIN_ID, //
+    },
+    Chip,
+    Domain,
+    Quota,
+    State, //
+};
+use crate::{
+    bindings,
+    cpu::CpuId,
+    cpumask::CpumaskVar,
+    error::to_result,
+    held::Source,
+    io::poll::read_poll_timeout,
+    prelude::*,
+    time::Delta, //
+};
+
+/// An owner of interrupts in a domain, for example a subdevice. It has a quota of the slots.
+#[derive(Clone, Copy)]
+pub struct Owner<'a, C: Chip> {
+    pub(super) domain: &'a Domain<C>,
+    pub(super) index: u16,
+}
+
+impl<'a, C: Chip> Owner<'a, C> {
+    /// Allocates an interrupt: a slot, masked. It takes no vector before a handler is requested.
+    /// Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - [`EDQUOT`] if the owner has its maximum.
+    /// - [`ENOSPC`] if no slot is left, or none beyond the minimums of other owners, or the parent
+    ///   domain has no entry left.
+    /// - [`EIO`] if the slot does not respond, [`EAGAIN`] while the domain is suspended or being
+    ///   removed.
+    /// - The error with which the device did not take an earlier change, and [`ENOMEM`].
+    pub fn alloc(self) -> Result<Interrupt<'a, C>> {
+        Interrupt::new(self.domain, self.index)
+    }
+
+    /// Returns how many slots the owner has.
+    pub fn used(self) -> u32 {
+        self.domain.base.slots.used_by(self.index)
+    }
+
+    /// Returns the owner's quota.
+    pub fn quota(self) -> Quota {
+        self.domain.base.slots.quota(self.index)
+    }
+
+    /// Changes the owner's quota with `change`. The owner keeps the slots that it has.
+    ///
+    /// # Errors
+    ///
+    /// - [`EINVAL`] if the maximum is zero or below the minimum.
+    /// - [`ERANGE`] if the maximum is above the number of slots.
+    /// - [`ENOSPC`] if too many slots are in use by other owners, or are their minimum.
+    pub fn change_quota(self, change: impl FnOnce(&mut Quota)) -> Result {
+        self.domain.base.slots.change_quota(self.index, change)
+    }
+}
+
+/// An interrupt in a message store. Dropping it frees it, and sleeps.
+///
+/// # Invariants
+///
+/// `virq` is the interrupt of `slot` in `domain`, which `owner` has for this object alone.
+pub struct Interrupt<'a, C: Chip> {
+    domain: &'a Domain<C>,
+    virq: u32,
+    slot: u16,
+    owner: u16,
+}
+
+impl<'a, C: Chip> Interrupt<'a, C> {
+    pub(super) fn new(domain: &'a Domain<C>, owner: u16) -> Result<Self> {
+        let base = &domain.base;
+        base.check()?;
+        let free = |slot| base.slots.free(owner, slot);
+        let mut tries = 0..base.size;
+        let slot = loop {
+            tries.next().ok_or(ENOSPC)?;
+            let slot = base.slots.take(owner)?;
+            match domain.is_clean(slot.into()) {
+                Ok(true) => break slot,
+                Ok(false) if base.can_retire() => base.retire(owner, slot),
+                // Another slot, if it is only this one.
+                result => {
+                    free(slot);
+                    result?;
+                }
+            }
+        };
+
+        // INVARIANT: The slot was taken for this object, and so the interrupt is allocated.
+        Ok(Self {
+            domain,
+            virq: base.alloc(slot.into()).inspect_err(|_| free(slot))?,
+            slot,
+            owner,
+        })
+    }
+
+    /// Delivers the interrupt to `cpu` from the next request on, as long as that is online and user
+    /// space does not move the interrupt. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] when the device is being unbound, [`ENOMEM`].
+    pub fn set_affinity(&self, cpu: CpuId) -> Result {
+        let mut mask = CpumaskVar::new_zero(GFP_KERNEL)?;
+        if !self.domain.base.exists() {
+            return Err(ENODEV);
+        }
+
+        mask.set(cpu);
+        // SAFETY: The interrupt is this object's, and the mask is valid.
+        to_result(unsafe { bindings::irq_set_affinity(self.virq, mask.as_raw()) })
+    }
+
+    /// Returns the index of the slot.
+    pub fn slot(&self) -> u16 {
+        self.slot
+    }
+
+    /// Reads the state of the slot from the device, see [`Domain::state`].
+    pub fn state(&self) -> Option<State> {
+        self.domain.state(self.slot.into())
+    }
+}
+
+impl<C: Chip> Drop for Interrupt<'_, C> {
+    fn drop(&mut self) {
+        self.domain.base.free(self.owner, self.slot);
+    }
+}
+
+// SAFETY: The interrupt is this object's. If that is leaked, its domain frees it.
+unsafe impl<C: Chip> Source for Interrupt<'_, C> {
+    fn virq(&self) -> u32 {
+        self.virq
+    }
+
+    fn check(&self) -> Result {
+        if C::HAS_FLUSH {
+            self.domain.flush();
+        }
+        self.domain.base.check()
+    }
+}
+
+impl Base {
+    fn free(&self, owner: u16, slot: u16) {
+        if !self.exists() {
+            // The domain has freed it.
+            return;
+        }
+        let (dev, index) = (self.dev.as_raw(), slot.into());
+
+        // SAFETY: The device has MSI data, and the domain exists. The interrupt has no handler: a
+        // `Registration` drops that first.
+        unsafe { bindings::msi_domain_free_irqs_range(dev, DOMAIN_ID, index, index) };
+        self.take_kept(slot.into());
+        self.slots.free(owner, slot);
+    }
+
+    /// Returns whether to wait for a slot that stays pending, and then to take it out of use. A
+    /// device with several of them is not waited for again.
+    fn can_retire(&self) -> bool {
+        self.slots.retired() < 4
+    }
+
+    /// Takes a slot that stays pending out of use.
+    #[cold]
+    fn retire(&self, owner: u16, slot: u16) {
+        self.slots.retire(owner);
+        if self.slots.retired() == 1 {
+            dev_warn!(
+                self.dev,
+                "slot {slot} stays pending: out of use; later ones are only counted\n"
+            );
+        }
+    }
+}
+
+impl<C: Chip> Domain<C> {
+    /// Returns whether `slot`, which has no interrupt, brings its next owner nothing that was
+    /// raised for an earlier one. Drains it if it is pending.
+    fn is_clean(&self, slot: usize) -> Result<bool> {
+        match self.read(slot) {
+            None if self.awake(slot).is_none() => Err(EAGAIN),
+            state if state.ok_or(EIO)?.pending => self.drain(slot),
+            _ => Ok(true),
+        }
+    }
+
+    /// Makes the device send what is pending in `slot` to the sink. Returns whether it did.
+    #[cold]
+    fn drain(&self, slot: usize) -> Result<bool> {
+        let _access = self.base.access.lock();
+        let chip = self.awake(slot).ok_or(EAGAIN)?;
+        if !self.base.can_retire() {
+            return Ok(false);
+        }
+
+        chip.write_message(slot, self.base.sink.copy().ok_or(EIO)?);
+        chip.unmask(slot);
+        let sent = self.flush_alone().and_then(|()| {
+            read_poll_timeout(
+                || chip.state(slot).ok_or(EIO),
+                |state| !state.pending,
+                Delta::from_micros(20),
+                Delta::from_millis(100),
+            )
+        });
+        // Whatever came of that: the last look is at the masked slot.
+        chip.mask(slot);
+        self.flush_alone()?;
+        match sent {
+            Err(error) if error != ETIMEDOUT => Err(error),
+            _ => Ok(!chip.state(slot).ok_or(EIO)?.pending),
+        }
+    }
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit tests of the domain and of chips, on memory in place of a device.
+
+#[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kernel_ims)]
+mod tests {
+    use super::super::{
+        domain::Base,
+        *, //
+    };
+    use crate::{
+        bindings,
+        cpu::CpuId,
+        device::{
+            Bound,
+            Device, //
+        },
+        faux,
+        io::{
+            io_read,
+            io_write, //
+        },
+        prelude::*,
+        sync::atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        time::{
+            Delta,
+            Instant,
+            Monotonic, //
+        }, //
+    };
+
+    /// A domain that the core does not know.
+    fn domain<C: Chip>(
+        device: &faux::Registration,
+        size: u32,
+        chip: C,
+    ) -> Result<Pin<KBox<Domain<C>>>> {
+        let device: &faux::Device<Bound> = device.as_ref();
+        let device: &Device<Bound> = device.as_ref();
+        let domain = try_pin_init!(Domain {
+            chip,
+            base <- Base::new(device, size, none),
+        }? Error);
+        let domain = KBox::pin_init(domain, GFP_KERNEL)?;
+
+        domain.cover()?;
+        domain.base.open(false);
+        domain.base.open(true);
+        Ok(domain)
+    }
+
+    /// # Safety
+    ///
+    /// Safe to call.
+    unsafe extern "C" fn none(_work: *mut bindings::work_struct) {}
+
+    /// The core's view of an interrupt.
+    struct Irq {
+        desc: bindings::msi_desc,
+        common: bindings::irq_common_data,
+        data: bindings::irq_data,
+    }
+
+    impl Irq {
+        /// Calls `callback` for `slot` as the core does.
+        fn call<C: Chip>(
+            domain: &Domain<C>,
+            slot: usize,
+            callback: impl FnOnce(&bindings::irq_chip, *mut bindings::irq_data),
+        ) {
+            let mut irq: Self = Self {
+                desc: pin_init::zeroed(),
+                common: pin_init::zeroed(),
+                data: pin_init::zeroed(),
+            };
+            irq.common.msi_desc = &mut irq.desc;
+            irq.data.common = &mut irq.common;
+            irq.data.hwirq = slot;
+            irq.data.chip_data = core::ptr::from_ref(domain).cast_mut().cast();
+            callback(&Domain::<C>::template().chip, &mut irq.data);
+        }
+
+        fn mask<C: Chip>(domain: &Domain<C>, slot: usize) {
+            Self::call(domain, slot, |chip, data| {
+                if let Some(mask) = chip.irq_mask {
+                    // SAFETY: `data` is as the core would pass it.
+                    unsafe { mask(data) };
+                }
+            });
+        }
+
+        fn unmask<C: Chip>(domain: &Domain<C>, slot: usize) {
+            Self::call(domain, slot, |chip, data| {
+                if let Some(unmask) = chip.irq_unmask {
+                    // SAFETY: `data` is as the core would pass it.
+                    unsafe { unmask(data) };
+                }
+            });
+        }
+
+        fn write_message<C: Chip>(domain: &Domain<C>, slot: usize, address: u32) {
+            Self::call(domain, slot, |chip, data| {
+                let mut msg: bindings::msi_msg = pin_init::zeroed();
+                msg.__bindgen_anon_1.address_lo = address;
+                if let Some(write) = chip.irq_write_msi_msg {
+                    // SAFETY: `data` and `msg` are as the core would pass them.
+                    unsafe { write(data, &mut msg) };
+                }
+            });
+        }
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    struct Slot {
+        address_lo: u32,
+        address_hi: u32,
+        data: u32,
+        control: u32,
+    }
+
+    const EMPTY: Slot = Slot {
+        address_lo: 0,
+        address_hi: 0,
+        data: 0,
+        control: 0,
+    };
+
+    /// A chip with a mask bit in each slot.
+    struct SlotChip<'a>(MmioArray<'a, Slot>);
+
+    #[vtable]
+    impl Chip for SlotChip<'_> {
+        const NAME: &'static CStr = c"TEST-IMS";
+
+        fn mask(&self, slot: usize) {
+            if let Some(slot) = self.0.get(slot) {
+                io_write!(slot, .control, 1);
+            }
+        }
+
+        fn unmask(&self, slot: usize) {
+            if let Some(slot) = self.0.get(slot) {
+                io_write!(slot, .control, 0);
+            }
+        }
+
+        fn state(&self, slot: usize) -> Option<State> {
+            let control = io_read!(self.0.get(slot)?, .control);
+            Some(State {
+                masked: control & 1 != 0,
+                pending: control & 2 != 0,
+            })
+        }
+
+        fn write_message(&self, slot: usize, message: Message) {
+            if let Some(slot) = self.0.get(slot) {
+                io_write!(slot, .address_lo, message.address as u32);
+                io_write!(slot, .address_hi, (message.address >> 32) as u32);
+                io_write!(slot, .data, message.data);
+            }
+        }
+    }
+
+    #[test]
+    fn callbacks_change_their_slot_only() -> Result {
+        let device = faux::Registration::new(c"ims-kunit", None)?;
+        let mut table = [EMPTY; 5];
+        let domain = domain(&device, 5, SlotChip(MmioArray::fake(&mut table)))?;
+
+        Irq::write_message(&domain, 3, 0xfee0_0abc);
+        Irq::unmask(&domain, 3);
+        Irq::unmask(&domain, 2);
+        Irq::mask(&domain, 2);
+        // There are no such slots.
+        Irq::unmask(&domain, 5);
+        Irq::unmask(&domain, usize::MAX);
+        drop(domain);
+
+        for (index, slot) in table.iter().enumerate() {
+            let mut expected = Slot {
+                control: 1,
+                ..EMPTY
+            };
+            if index == 3 {
+                expected.address_lo = 0xfee0_0abc;
+                expected.control = 0;
+            }
+            assert_eq!(*slot, expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_suspended_domain_leaves_the_device_alone() -> Result {
+        let device = faux::Registration::new(c"ims-kunit", None)?;
+        let mut table = [EMPTY; 2];
+        let array = MmioArray::fake(&mut table);
+        let domain = domain(&device, 2, SlotChip(array))?;
+        let slot = array.get(1).ok_or(EINVAL)?;
+
+        Irq::write_message(&domain, 1, 0xfee0_0abc);
+        Irq::unmask(&domain, 1);
+        domain.suspend();
+        assert_eq!(domain.state(1), None);
+        io_write!(slot, .control, 0x55);
+        Irq::mask(&domain, 1);
+        Irq::unmask(&domain, 1);
+        Irq::write_message(&domain, 1, 0xfee0_0def);
+        assert_eq!(io_read!(slot, .control), 0x55);
+        assert_eq!(io_read!(slot, .address_lo), 0xfee0_0abc);
+
+        // What `resume()` does of a domain that the core knows.
+        domain.cover()?;
+        domain.base.open(false);
+        domain.base.open(true);
+        // The core restores messages and masks of the interrupts that it knows: there are none.
+        assert_eq!(io_read!(slot, .control), 1);
+        Irq::unmask(&domain, 1);
+        assert_eq!(io_read!(slot, .control), 0);
+        Ok(())
+    }
+
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Pair {
+        set: u32,
+        clear: u32,
+    }
+
+    #[repr(C)]
+    struct Target {
+        address: u32,
+        data: u32,
+    }
+
+    /// A chip with its mask bits in registers that all slots share, apart from the messages: a bit
+    /// that is written to `set` is masked, one that is written to `clear` is unmasked. Writes need
+    /// no lock, as each bit is a slot's own.
+    struct SharedChip<'a> {
+        targets: MmioArray<'a, Target>,
+        masks: MmioArray<'a, Pair>,
+        pending: MmioArray<'a, u32>,
+    }
+
+    #[vtable]
+    impl Chip for SharedChip<'_> {
+        const NAME: &'static CStr = c"SHARED-IMS";
+
+        fn mask(&self, slot: usize) {
+            if let Some(masks) = self.masks.get(slot / 32) {
+                io_write!(masks, .set, 1 << (slot % 32));
+            }
+        }
+
+        fn unmask(&self, slot: usize) {
+            if let Some(masks) = self.masks.get(slot / 32) {
+                io_write!(masks, .clear, 1 << (slot % 32));
+            }
+        }
+
+        fn state(&self, slot: usize) -> Option<State> {
+            let bit = 1 << (slot % 32);
+            // Reading either register of a pair returns the masked slots.
+            let masked = io_read!(self.masks.get(slot / 32)?, .set);
+            let pending = crate::io::Io::read_val(self.pending.get(slot / 32)?);
+            Some(State {
+                masked: masked & bit != 0,
+                pending: pending & bit != 0,
+            })
+        }
+
+        fn write_message(&self, slot: usize, message: Message) {
+            if let Some(target) = self.targets.get(slot) {
+                io_write!(target, .address, message.address as u32);
+                io_write!(target, .data, message.data);
+            }
+        }
+    }
+
+    #[test]
+    fn mask_bits_in_shared_registers() -> Result {
+        const NONE: Pair = Pair { set: 0, clear: 0 };
+        let device = faux::Registration::new(c"ims-kunit", None)?;
+        let mut targets = [const {
+            Target {
+                address: 0,
+                data: 0,
+            }
+        }; 34];
+        let (mut masks, mut pending) = ([NONE, NONE], [0u32; 2]);
+        let masks = MmioArray::fake(&mut masks);
+        let chip = SharedChip {
+            targets: MmioArray::fake(&mut targets),
+            masks,
+            pending: MmioArray::fake(&mut pending),
+        };
+        let (low, high) = (masks.get(0).ok_or(EINVAL)?, masks.get(1).ok_or(EINVAL)?);
+        // Memory keeps the last write only, where the device would have all bits.
+        io_write!(low, .set, u32::MAX);
+        io_write!(high, .set, u32::MAX);
+        let cover = domain(&device, 34, chip);
+        assert_eq!(cover.err(), Some(EIO));
+        assert_eq!(io_read!(low, .set), 1 << 31);
+        assert_eq!(io_read!(high, .set), 1 << 1);
+
+        let chip = SharedChip {
+            targets: MmioArray::fake(&mut targets),
+            masks,
+            pending: MmioArray::fake(&mut pending),
+        };
+        Chip::write_message(
+            &chip,
+            33,
+            Message {
+                address: 0xfee0_0abc,
+                data: 5,
+            },
+        );
+        chip.unmask(33);
+        assert_eq!(io_read!(high, .clear), 1 << 1);
+        assert_eq!(io_read!(low, .clear), 0);
+        chip.mask(32);
+        assert_eq!(io_read!(high, .set), 1);
+        assert!(chip.state(32).is_some_and(|state| state.masked));
+        assert!(chip.state(33).is_some_and(|state| !state.masked));
+        assert_eq!((targets[33].address, targets[33].data), (0xfee0_0abc, 5));
+        Ok(())
+    }
+
+    static IS_MASKED: Atomic<bool> = Atomic::new(false);
+    static IS_MASKING: Atomic<bool> = Atomic::new(false);
+
+    /// A chip whose slot 0 takes long to mask.
+    struct SlowMask;
+
+    #[vtable]
+    impl Chip for SlowMask {
+        const NAME: &'static CStr = c"TEST-IMS";
+
+        fn mask(&self, _slot: usize) {
+            let start = Instant::<Monotonic>::now();
+
+            if IS_MASKING.load(Relaxed) {
+                while start.elapsed() < Delta::from_millis(100) {}
+                IS_MASKING.store(false, Relaxed);
+                IS_MASKED.store(true, Relaxed);
+            }
+        }
+
+        fn unmask(&self, _slot: usize) {}
+
+        fn state(&self, _slot: usize) -> Option<State> {
+            Some(State {
+                masked: true,
+                pending: false,
+            })
+        }
+
+        fn write_message(&self, _slot: usize, _message: Message) {}
+    }
+
+    #[test]
+    fn suspend_waits_for_callbacks() -> Result {
+        /// # Safety
+        ///
+        /// `info` must be a domain. Called with interrupts off, as the core calls chips.
+        unsafe extern "C" fn mask(info: *mut c_void) {
+            IS_MASKING.store(true, Relaxed);
+            // SAFETY: Per the safety requirements.
+            Irq::mask(unsafe { &*info.cast::<Domain<SlowMask>>() }, 0);
+        }
+
+        let device = faux::Registration::new(c"ims-kunit", None)?;
+        let domain = domain(&device, 1, SlowMask)?;
+        let other = i32::from(CpuId::current().as_u32() == 0);
+        let info = core::ptr::from_ref(&*domain).cast_mut().cast();
+
+        IS_MASKED.store(false, Relaxed);
+        // SAFETY: The function may be called from any interrupt, and has ended before the domain is
+        // dropped: this waits for it below.
+        let called = unsafe { bindings::smp_call_function_single(other, Some(mask), info, false) };
+        // It has begun: the gate is passed.
+        while called == 0 && !IS_MASKING.load(Relaxed) && !IS_MASKED.load(Relaxed) {}
+        domain.suspend();
+        // With one CPU nothing runs meanwhile.
+        let waited = called != 0 || IS_MASKED.load(Relaxed);
+        while called == 0 && !IS_MASKED.load(Relaxed) {}
+        assert!(waited);
+        Ok(())
+    }
+
+    #[test]
+    fn message_words() {
+        let mut msg: bindings::msi_msg = pin_init::zeroed();
+        msg.__bindgen_anon_1.address_lo = 0xfee0_1004;
+        msg.__bindgen_anon_2.address_hi = 0x89ab_cdef;
+        msg.__bindgen_anon_3.data = 0xfeed_4022;
+        assert_eq!(
+            Message::from(&msg),
+            Message {
+                address: 0x89ab_cdef_fee0_1004,
+                data: 0xfeed_4022
+            }
+        );
+    }
+}
