@@ -157,9 +157,10 @@ def clock():
 def kernel(kind, variant, append):
     p9 = "trans=virtio,version=9p2000.L,cache=loose,msize=262144"
     init = f"busybox mount -t 9p -o ro,{p9} out /mnt; exec /bin/sh /mnt/guest/init"
-    # The timer check counts on time that passes: on a busy host the guest's may not.
+    # The timer check counts on time that passes: on a busy host the guest's may not. The watchdog of
+    # the clocksources can wait with interrupts off while time still is jiffies: then it waits forever.
     line = (
-        "console=ttyS0 loglevel=7 no_timer_check "
+        "console=ttyS0 loglevel=7 no_timer_check tsc=nowatchdog "
         f"root=/dev/root rootfstype=9p rootflags={p9} ro panic=-1 oops=panic "
         f"{KINDS[kind][1]} {clock()} {variant.append} {append} "
         f"ims.machine={kind} ims.kernel={variant.name} ims.slow={variant.slow} "

@@ -151,7 +151,7 @@ def refusals(kernel):
     if has_module(kernel, "rust_driver_ims"):
         yield refusal("refusal-queue", "vtd-x2apic", SAMPLE_REFUSALS, "queue", "refusal-queue.sh")
         run = (machine.check("queue"), "sh guest/queue-failing.sh")
-        model = ("--fault", "update-error-after=8")
+        model = ("--fault", "update-error-after=12")
         yield Boot("refusal-queue-later", "vtd-x2apic", run, model, device="queue")
 
 

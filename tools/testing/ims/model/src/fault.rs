@@ -349,8 +349,9 @@ mod tests {
     #[test]
     fn register_numbers_check_arguments() {
         assert_eq!(Fault::from_register(0, 0), None);
-        assert_eq!(Fault::from_register(18, 0), None);
+        assert_eq!(Fault::from_register(19, 0), None);
         assert_eq!(Fault::from_register(1, 9), Some((Fault::NoIms, 0)));
+        assert_eq!(Fault::from_register(18, 0), Some((Fault::StuckPending, 0)));
         assert_eq!(Fault::from_register(14, 0), None);
         assert_eq!(Fault::from_register(14, 2), Some((Fault::DropMessage, 2)));
         for bad in [0x600, 0x024, 0x2024] {
