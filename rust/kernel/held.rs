@@ -20,10 +20,6 @@
 use crate::{
     auxiliary,
     bindings,
-    debugfs::{
-        Scope,
-        ScopedDir, //
-    },
     device::{
         Bound,
         Core,
@@ -45,7 +41,9 @@ use crate::{
 };
 
 mod handlers;
+mod late;
 mod line;
+mod publisher;
 
 pub use self::handlers::{
     Handler,
@@ -54,90 +52,14 @@ pub use self::handlers::{
     Registration,
     Source, //
 };
+pub(crate) use self::late::Late;
+pub use self::publisher::Publisher;
 
+use self::late::LateObjects;
 use core::{
-    cell::RefCell,
     marker::PhantomData,
     ops::Deref, //
 };
-
-/// An object with types of the driver in it. It outlives the state, and ends before the resources
-/// that the device holds.
-pub(crate) trait Late: Send + Sync {
-    /// Stops all use of the object by the core. Other such objects still exist.
-    fn shutdown(&self);
-}
-
-/// # Invariants
-///
-/// `object` owns an object that the functions accept, until `free` is called.
-struct LateObject {
-    object: *const c_void,
-    shutdown: unsafe fn(*const c_void),
-    free: unsafe fn(*const c_void),
-}
-
-/// Late objects, in the order in which they were made.
-#[derive(Default)]
-struct LateObjects(RefCell<KVec<LateObject>>);
-
-// SAFETY: The objects are `Send` and `Sync`.
-unsafe impl Send for LateObjects {}
-// SAFETY: A `Holder`, which cannot be shared with another task, makes all accesses but `drop()`.
-unsafe impl Sync for LateObjects {}
-
-impl LateObjects {
-    /// # Safety
-    ///
-    /// What the object borrows must outlive `self`, and so must not the references to it.
-    unsafe fn add<'a, T: Late>(&self, object: Pin<KBox<T>>) -> Result<&'a T> {
-        /// # Safety
-        ///
-        /// `object` must come from `into_raw()` below.
-        unsafe fn shutdown<T: Late>(object: *const c_void) {
-            // SAFETY: Per the safety requirements.
-            unsafe { &*object.cast::<T>() }.shutdown();
-        }
-
-        /// # Safety
-        ///
-        /// As for `shutdown()`, and `object` must not be used afterwards.
-        unsafe fn free<T>(object: *const c_void) {
-            // SAFETY: Per the safety requirements. The object does not move.
-            drop(unsafe { Pin::new_unchecked(KBox::from_raw(object.cast_mut().cast::<T>())) });
-        }
-
-        let objects = &mut *self.0.borrow_mut();
-        objects.reserve(1, GFP_KERNEL)?;
-        // SAFETY: The object stays where it is until `free()`.
-        let object = KBox::into_raw(unsafe { Pin::into_inner_unchecked(object) }).cast_const();
-
-        // INVARIANT: Both functions are for objects of this type.
-        objects.push_within_capacity(LateObject {
-            object: object.cast(),
-            shutdown: shutdown::<T>,
-            free: free::<T>,
-        })?;
-        // SAFETY: The object is valid until `self` is dropped.
-        Ok(unsafe { &*object })
-    }
-}
-
-impl Drop for LateObjects {
-    fn drop(&mut self) {
-        let objects = self.0.get_mut();
-
-        // The handlers first, before their interrupts are freed with a domain.
-        for late in objects.iter() {
-            // SAFETY: Per the type invariant.
-            unsafe { (late.shutdown)(late.object) };
-        }
-        while let Some(late) = objects.pop() {
-            // SAFETY: Per the type invariant. It is not used afterwards.
-            unsafe { (late.free)(late.object) };
-        }
-    }
-}
 
 /// Token for registering device-managed objects during probe, which the device holds for `'b`.
 ///
@@ -232,7 +154,7 @@ impl<'b> Holder<'_, 'b> {
     /// with.
     pub fn reset_function(&self) -> Result {
         // The handlers are there from the beginning.
-        if self.late.0.borrow().len() > 1 {
+        if self.late.len() > 1 {
             return Err(EBUSY);
         }
         // SAFETY: The device is in probe, and so locked.
@@ -433,78 +355,6 @@ pub unsafe trait InProbe: Deref {}
 unsafe impl InProbe for pci::Device<Core<'_>> {}
 // SAFETY: The context says so.
 unsafe impl InProbe for auxiliary::Device<Core<'_>> {}
-
-/// Registers interfaces that are torn down before the state.
-///
-/// `'s` is the lifetime of the state, which `H` holds.
-pub struct Publisher<'c, 's, H> {
-    dev: &'c Device<Bound>,
-    held: &'s H,
-    handlers: &'s Handlers<'s>,
-    _brand: PhantomData<fn(&'s ()) -> &'s ()>,
-}
-
-impl<'s, H: Send + Sync + 'static> Publisher<'_, 's, H> {
-    /// Makes the device hold `value`, to which there are no references.
-    ///
-    /// `value` may borrow for `'s`: the state, and what the device was handed before that.
-    pub(crate) fn hold<T: Send + 's>(&self, value: T) -> Result {
-        // SAFETY: What has the lifetime of the state is dropped later.
-        unsafe { until_unbind(self.dev, value) }.map(|_| ())
-    }
-
-    /// Returns the device. It is bound as long as what is held here.
-    pub(crate) fn device(&self) -> &'s Device<Bound> {
-        // SAFETY: The device is unbound after `'s` has ended.
-        unsafe { &*core::ptr::from_ref(self.dev) }
-    }
-
-    /// Returns the interrupt handlers of the interfaces: they may borrow the state.
-    #[inline]
-    pub fn handlers(&self) -> &'s Handlers<'s> {
-        self.handlers
-    }
-
-    /// Adds the directory `<prefix>-<device>` to debugfs, filled by `files`.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`]. What debugfs cannot do it does not report.
-    pub fn debugfs(
-        &self,
-        prefix: &str,
-        files: impl for<'data, 'dir> FnOnce(&'data H, &'dir ScopedDir<'data, 'dir>),
-    ) -> Result {
-        // SAFETY: `'s` ends after the directory is removed.
-        let held: &'static H = unsafe { &*core::ptr::from_ref(self.held) };
-        let name = CString::try_from_fmt(fmt!("{prefix}-{}", self.dev.name()))?;
-        let dir = Scope::dir(held, &name, |held, dir| files(held, dir));
-
-        self.hold(KBox::pin_init(dir, GFP_KERNEL)?)
-    }
-
-    /// Registers subdevice `<module>.<name>.<id>` on the auxiliary bus. Its driver finds `data`.
-    ///
-    /// # Errors
-    ///
-    /// [`EEXIST`] if there is a subdevice of that name, [`ENOMEM`], or what `data` fails with.
-    pub fn subdevice<T: CovariantForLt + 'static>(
-        &self,
-        module: &'static CStr,
-        name: &'static CStr,
-        id: u32,
-        data: impl PinInit<T::Of<'s>, Error>,
-    ) -> Result
-    where
-        for<'x> T::Of<'x>: Send + Sync,
-        T::Of<'s>: 's,
-    {
-        // SAFETY: The device holds the registration, and drops it while `'s` lasts.
-        self.hold(unsafe {
-            auxiliary::Registration::<'s, T>::new_with_lt(self.device(), name, id, module, data)?
-        })
-    }
-}
 
 /// Moves `value` to the device resources (devres) of `dev`: it is dropped when `dev` is unbound,
 /// after the driver's data and before anything that `dev` holds already.

@@ -101,6 +101,7 @@
 //!
 //! [`Holder`]: crate::held::Holder
 
+mod base;
 mod domain;
 mod interrupt;
 mod kunit;

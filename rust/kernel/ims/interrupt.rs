@@ -3,7 +3,7 @@
 //! Interrupts in a message store, and who allocates them.
 
 use super::{
-    domain::{
+    base::{
         Base,
         DOMAIN_ID, //
     },

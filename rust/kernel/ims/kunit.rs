@@ -6,7 +6,7 @@
 #[macros::kunit_tests(rust_kernel_ims)]
 mod tests {
     use super::super::{
-        domain::Base,
+        base::Base,
         *, //
     };
     use crate::{

@@ -5,7 +5,7 @@
 //! The slots are lost then, and nothing else is: a slot is a copy of what the interrupt core has.
 
 use super::{
-    domain::{
+    base::{
         Base,
         DOMAIN_ID, //
     },
