@@ -20,7 +20,7 @@ pub const CTRL_PASID_EN: u32 = 1 << 3;
 /// ctrl bits 31:12.
 pub const CTRL_PASID_SHIFT: u32 = 12;
 
-/// A remappable message of an entry that nobody has: VT-d's 0x7fff + 0x7ff,
+/// A remappable message of an entry that does not exist: VT-d's 0x7fff + 0x7ff,
 /// AMD-Vi's 0x7ff.
 pub const LEFT_OVER: (u64, u32) = (0xfeef_fff8, 0x7ff);
 
