@@ -10,6 +10,7 @@
 
 use crate::{
     bindings,
+    fmt,
     prelude::*, //
 };
 
@@ -44,6 +45,13 @@ pub struct State {
     pub masked: bool,
     /// The interrupt was raised while it was masked.
     pub pending: bool,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.masked { "masked" } else { "unmasked" })?;
+        f.write_str(if self.pending { ",pending" } else { "" })
+    }
 }
 
 /// An irq chip that stores messages in slots, and can mask each.

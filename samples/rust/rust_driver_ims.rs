@@ -262,16 +262,13 @@ fn slots(held: &HeldSample, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     held.with(|sample| {
         let mut result = Ok(());
         sample.domain.for_each(|slot, virq, count| {
-            let state = match sample.domain.state(slot.into()) {
-                None => "unknown",
-                Some(state) => match (state.masked, state.pending) {
-                    (true, false) => "masked",
-                    (true, true) => "masked,pending",
-                    (false, false) => "unmasked",
-                    (false, true) => "unmasked,pending",
-                },
-            };
-            result = result.and(writeln!(f, "{slot:>5} {virq:>5} {count:>10} {state}"));
+            result = result.and_then(|()| {
+                write!(f, "{slot:>5} {virq:>5} {count:>10} ")?;
+                match sample.domain.state(slot.into()) {
+                    Some(state) => f.write_fmt(fmt!("{state}\n")),
+                    None => f.write_str("unknown\n"),
+                }
+            });
         });
         result
     })

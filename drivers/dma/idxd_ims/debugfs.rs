@@ -10,6 +10,7 @@ use kernel::{
     debugfs::ScopedDir,
     fmt,
     io::io_read,
+    prelude::*,
     sync::atomic::Relaxed, //
 };
 
@@ -46,14 +47,8 @@ fn show_slot(device: &Device<'_>, slot: usize, f: &mut fmt::Formatter<'_>) -> fm
     let address = u64::from(io_read!(registers, .address_hi)) << 32
         | u64::from(io_read!(registers, .address_lo));
     let data = io_read!(registers, .data);
-    let state = match (state.masked, state.pending) {
-        (true, false) => "masked",
-        (true, true) => "masked,pending",
-        (false, false) => "unmasked",
-        (false, true) => "unmasked,pending",
-    };
 
-    writeln!(f, "{address:#018x} {data:08x} {state}")
+    f.write_fmt(fmt!("{address:#018x} {data:08x} {state}\n"))
 }
 
 fn show_counters(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -69,7 +69,7 @@ impl<C: Chip> Domain<C> {
         }? Error);
         let domain = KBox::pin_init(domain, GFP_KERNEL)?;
 
-        domain.cover()?;
+        domain.enable_masked()?;
         // Owner 0 is that of `Domain::alloc()`.
         domain.owner(Quota { min: 0, max: size })?;
         // SAFETY: The callbacks expect a pointer to a pinned `Self`. It is valid until `shutdown()`
@@ -161,8 +161,7 @@ impl<C: Chip> Domain<C> {
         template.info.flags = bindings::MSI_FLAG_USE_DEF_DOM_OPS
             | bindings::MSI_FLAG_USE_DEF_CHIP_OPS
             | bindings::MSI_FLAG_FREE_MSI_DESCS
-            | bindings::MSI_FLAG_DEV_SYSFS
-            | bindings::MSI_FLAG_MUST_REACTIVATE;
+            | bindings::MSI_FLAG_DEV_SYSFS;
         template.info.bus_token = bindings::irq_domain_bus_token_DOMAIN_BUS_PCI_DEVICE_IMS;
         template
     }

@@ -47,7 +47,7 @@ mod tests {
         }? Error);
         let domain = KBox::pin_init(domain, GFP_KERNEL)?;
 
-        domain.cover()?;
+        domain.enable_masked()?;
         domain.base.open(false);
         domain.base.open(true);
         Ok(domain)
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(io_read!(slot, .address_lo), 0xfee0_0abc);
 
         // What `resume()` does of a domain that the core knows.
-        domain.cover()?;
+        domain.enable_masked()?;
         domain.base.open(false);
         domain.base.open(true);
         // The core restores messages and masks of the interrupts that it knows: there are none.

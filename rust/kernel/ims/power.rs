@@ -120,7 +120,7 @@ impl<C: Chip> Domain<C> {
     }
 
     /// Masks all slots, and then makes them visible to the device. The gates are closed.
-    pub(super) fn cover(&self) -> Result {
+    pub(super) fn enable_masked(&self) -> Result {
         let (chip, slots) = (&self.chip, 0..self.base.size);
 
         self.base.failed.store(0, Relaxed);
@@ -180,7 +180,7 @@ impl<C: Chip> Domain<C> {
             return Ok(());
         }
 
-        self.cover()?;
+        self.enable_masked()?;
         // The device sends what it has kept when the slot is unmasked.
         self.for_each_pending(|slot| {
             base.take_kept(slot);
