@@ -56,8 +56,8 @@ $(TARGETS):
 #:   V=1                    show what the steps print as well as logging it
 #:   KERNELS='NAME...'      plain (default), debug (KASAN, lockdep, kmemleak, fault injection), rt (PREEMPT_RT);
 #:                          build, check: any of them; run, boot, guest: one
-#:   ONLY=GLOB              check: only the stages so named (lint model misuse kunit e2e refusal chaos isolation
-#:                          referee bench)
+#:   ONLY=GLOB              check: only the stages so named (lint model misuse bench kunit core e2e refusal
+#:                          chaos isolation referee)
 #:   SOAK=N                 soak: interrupts raised on each machine (default 1000000); 0: none
 #:   SEED=N                 soak: what is done meanwhile follows from it (default 1)
 #:   CHAOS=N                soak: hostile devices, one a seed from 1 on (default 1000); 0: none

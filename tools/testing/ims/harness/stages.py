@@ -216,12 +216,21 @@ def isolated(kernel):
             yield Boot(f"isolation-{kind}", kind, run, DEVICE, qemu=isolation.TRACE, check=isolation.problems)
 
 
-# ---- guests: vectors -------------------------------------------------------------------------
+# ---- guests: the core --------------------------------------------------------------------------
 
 
-def vectors(_):
-    """A vector that is freed while an interrupt of it is pending: in the core, with no device at all."""
-    yield Boot("vectors", "vtd-x2apic", ("sh guest/vectors.sh",))
+def core(kernel):
+    """What patches/ changes, without the library."""
+    # A vector that is freed while an interrupt of it is pending.
+    yield Boot("vectors", run=("sh guest/module.sh vectors 9",))
+    # The message store of a driver in C.
+    if has_model():
+        yield Boot("store", run=("sh guest/module.sh store 2",), model=())
+    if has_module(kernel, "idxd_ims"):
+        yield Boot("quiet", run=("sh guest/quiet.sh",), model=DEVICE, append=EIGHT, cpus=8)
+
+
+EIGHT = "kunit.enable=0 isolcpus=2-7 irqaffinity=0-1"
 
 
 # ---- guests: KUnit --------------------------------------------------------------------------
@@ -276,7 +285,7 @@ STAGES = [
     Stage("model", results=crate_tests.run),
     Stage("misuse", results=misuse.run),
     Stage("kunit", boots=kunit, kunit=True),
-    Stage("vectors", boots=vectors),
+    Stage("core", boots=core),
     Stage("e2e", boots=e2e),
     Stage("refusal", boots=refusals),
     Stage("chaos", boots=chaos),

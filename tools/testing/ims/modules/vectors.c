@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Interrupts which are freed while CPU 1 has them pending. KTAP in the kernel log. */
+/* Interrupts which are freed while CPU 1 has them pending. */
 #define pr_fmt(fmt) "vectors: " fmt
 #include <linux/cpu.h>
 #include <linux/delay.h>
@@ -168,8 +168,6 @@ static int __init vectors_init(void)
 	set_cpus_allowed_ptr(current, cpumask_of(0));
 	if (!cpu_online(1) || create(&first) || create(&second))
 		return -ENODEV;
-	pr_info("KTAP version 1\n");
-	pr_info("1..%u\n", n + 2);
 	for (i = 0; i < n; i++)
 		pr_info("%sok %u %s\n", run(&tests[i]) ? "" : "not ", i + 1, tests[i].name);
 	pr_info("%sok %u all vectors are taken\n", full() ? "" : "not ", n + 1);
