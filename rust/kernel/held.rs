@@ -287,13 +287,13 @@ where
         let late = LateObjects::default();
         // SAFETY: The device is bound as long as it holds what is built here.
         let bound: &'static Device<Bound> = unsafe { &*core::ptr::from_ref(dev.as_ref()) };
-        let handlers = KBox::pin_init(Handlers::new(bound), GFP_KERNEL)?;
+        let handlers = Handlers::new(bound)?;
         let state = build(&Holder {
             dev,
             late: &late,
             // SAFETY: The handlers own nothing of the driver's. They are made first, and so outlive
             // all other late objects.
-            handlers: unsafe { late.add(KBox::pin_init(Handlers::new(bound), GFP_KERNEL)?)? },
+            handlers: unsafe { late.add(Handlers::new(bound)?)? },
             _brand: PhantomData,
             _task: NotThreadSafe,
         })?;

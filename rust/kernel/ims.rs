@@ -12,8 +12,8 @@
 //!                                  Chip <- MmioArray or MemoryQueue
 //! ```
 //!
-//! To get an interrupt, a driver implements [`Chip`], which stores a [`Message`] in a slot and
-//! reports its [`State`]; makes a [`Domain`] of it while a [`Holder`] is at hand; allocates an
+//! To get an interrupt, a driver implements [`Chip`], which stores messages in
+//! slots and masks them; makes a [`Domain`] of it while a [`Holder`] is at hand; allocates an
 //! [`Interrupt`]; and requests it with a [`Handler`](crate::held::Handler).
 //!
 //! # Examples
@@ -29,9 +29,7 @@
 //!         Chip,
 //!         Domain,
 //!         Interrupt,
-//!         Message,
-//!         MmioArray,
-//!         State, //
+//!         MmioArray, //
 //!     },
 //!     io::{
 //!         io_read,
@@ -52,6 +50,13 @@
 //!
 //! struct MyChip<'a>(MmioArray<'a, Slot>);
 //!
+//! impl MyChip<'_> {
+//!     fn control(&self, slot: usize) -> Option<u32> {
+//!         let control = io_read!(self.0.get(slot)?, .control);
+//!         (control != u32::MAX).then_some(control)
+//!     }
+//! }
+//!
 //! #[vtable]
 //! impl Chip for MyChip<'_> {
 //!     const NAME: &'static CStr = c"MY-IMS";
@@ -68,19 +73,19 @@
 //!         }
 //!     }
 //!
-//!     fn state(&self, slot: usize) -> Option<State> {
-//!         let control = io_read!(self.0.get(slot)?, .control);
-//!         (control != u32::MAX).then_some(State {
-//!             masked: control & 1 != 0,
-//!             pending: control & 2 != 0,
-//!         })
+//!     fn is_masked(&self, slot: usize) -> Option<bool> {
+//!         Some(self.control(slot)? & 1 != 0)
 //!     }
 //!
-//!     fn write_message(&self, slot: usize, message: Message) {
+//!     fn is_pending(&self, slot: usize) -> Option<bool> {
+//!         Some(self.control(slot)? & 2 != 0)
+//!     }
+//!
+//!     fn write_message(&self, slot: usize, address: u64, data: u32) {
 //!         if let Some(slot) = self.0.get(slot) {
-//!             io_write!(slot, .address_lo, message.address as u32);
-//!             io_write!(slot, .address_hi, (message.address >> 32) as u32);
-//!             io_write!(slot, .data, message.data);
+//!             io_write!(slot, .address_lo, address as u32);
+//!             io_write!(slot, .address_hi, (address >> 32) as u32);
+//!             io_write!(slot, .data, data);
 //!         }
 //!     }
 //! }
@@ -123,8 +128,4 @@ pub use self::{
         Quota, //
     },
 };
-pub use crate::msi::{
-    Chip,
-    Message,
-    State, //
-};
+pub use crate::msi::Chip;

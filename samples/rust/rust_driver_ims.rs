@@ -21,9 +21,7 @@ use kernel::{
         Chip,
         Domain,
         Interrupt,
-        MemoryQueue,
-        Message,
-        State, //
+        MemoryQueue, //
     },
     io::{
         io_read,
@@ -61,8 +59,6 @@ register! {
     /// Makes the device read contexts again: the first, and the number of those after it.
     UPDATE(u32) @ 0x14 { 15:0 first; 31:16 more; }
     STATUS(u32) @ 0x18 { 0:0 busy => bool; 15:8 error; }
-    /// Raises the interrupt of a queue.
-    DOORBELL(u32) @ 0x1c { 15:0 queue; }
 }
 
 const MAGIC_VALUE: u32 = 0x51534d49;
@@ -98,19 +94,17 @@ impl Chip for QueueChip<'_> {
         self.contexts.change(slot, |c| io_write!(c, .mask, 0));
     }
 
-    fn state(&self, slot: usize) -> Option<State> {
-        let context = self.contexts.get(slot)?;
-        Some(State {
-            masked: io_read!(context, .mask) != 0,
-            pending: io_read!(context, .pending) != 0,
-        })
+    fn is_masked(&self, slot: usize) -> Option<bool> {
+        Some(io_read!(self.contexts.get(slot)?, .mask) != 0)
     }
 
-    fn write_message(&self, slot: usize, message: Message) {
-        self.contexts.change(slot, |c| {
-            io_write!(c, .address, message.address);
-            io_write!(c, .data, message.data);
-        });
+    fn is_pending(&self, slot: usize) -> Option<bool> {
+        Some(io_read!(self.contexts.get(slot)?, .pending) != 0)
+    }
+
+    fn write_message(&self, slot: usize, address: u64, data: u32) {
+        self.contexts.change(slot, |c| io_write!(c, .address, address));
+        self.contexts.change(slot, |c| io_write!(c, .data, data));
     }
 
     fn enable(&self) -> Result {
@@ -155,10 +149,8 @@ impl Handler for QueueHandler {
 
 type Queue<'a> = Registration<'a, Interrupt<'a, QueueChip<'a>>, QueueHandler>;
 
-#[pin_data]
 struct Sample<'a> {
-    #[pin]
-    queues: Mutex<KVec<Queue<'a>>>,
+    queues: Queues<'a>,
     regs: Registers<'a>,
     domain: &'a Domain<QueueChip<'a>>,
 }
@@ -167,8 +159,7 @@ type HeldSample = Held<ForLt!(Sample<'_>)>;
 
 impl<'a> Sample<'a> {
     fn new(holder: &Holder<'_, 'a>) -> Result<Pin<KBox<Self>>> {
-        let (dev, handlers) = (holder.device(), holder.handlers());
-        let device = dev.as_ref().name();
+        let dev = holder.device();
         let regs = Registers::new(holder, 0, c"rust_driver_ims")?;
         if regs.read(MAGIC).into_raw() != MAGIC_VALUE {
             dev_err!(dev, "the device does not respond\n");
@@ -180,66 +171,64 @@ impl<'a> Sample<'a> {
         let domain = Domain::new(holder, slots, QueueChip { regs, contexts })
             .inspect_err(|e| dev_err!(dev, "cannot use the message store: {e:?}\n"))?;
 
-        let mut queues = KVec::new();
+        let (handlers, mut queues) = (holder.handlers(), KVec::new());
         for number in 0..slots.min(MAX_QUEUES) {
-            let name = holder.name(fmt!("rust_driver_ims-{device}-queue{number}"))?;
+            let name = holder.name(fmt!("rust_driver_ims-{}-queue{number}", dev.as_ref().name()))?;
             let interrupt = domain.alloc()?;
             let queue = handlers.request(interrupt, Flags::TRIGGER_NONE, name, Ok(QueueHandler));
             queues.push(queue.map_err(|(error, _)| error)?, GFP_KERNEL)?;
         }
         dev_info!(dev, "{} of {slots} queues\n", queues.len());
 
-        KBox::pin_init(
-            try_pin_init!(Self { queues <- new_mutex!(queues), regs, domain }? Error),
-            GFP_KERNEL,
-        )
+        let queues = KBox::pin_init(new_mutex!(queues), GFP_KERNEL)?;
+        Ok(KBox::pin(Self { queues, regs, domain }, GFP_KERNEL)?)
     }
 }
 
-struct Driver<'a>(&'a HeldSample);
+struct Driver;
 
 kernel::pci_device_table!(
     PCI_TABLE,
-    <Driver<'static> as pci::Driver>::IdInfo,
+    <Driver as pci::Driver>::IdInfo,
     [(DeviceId::from_id(Vendor::REDHAT_QUMRANET, 0x10f0), ())]
 );
 
 #[vtable]
-impl pci::Driver for Driver<'static> {
+impl pci::Driver for Driver {
     type IdInfo = ();
-    type Data<'b> = Driver<'b>;
+    type Data<'b> = &'b HeldSample;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
 
     fn probe<'b>(
         dev: &'b pci::Device<Core<'_>>,
         _info: Option<&'b Self::IdInfo>,
-    ) -> impl PinInit<Driver<'b>, Error> + 'b {
+    ) -> impl PinInit<&'b HeldSample, Error> + 'b {
         dev.enable_managed()?;
-        HeldSample::probe(dev, |holder| Sample::new(holder), publish).map(Driver)
+        HeldSample::probe(dev, |holder| Sample::new(holder), publish)
     }
 
-    fn suspend<'b>(_dev: &'b pci::Device<Core<'_>>, this: Pin<&Driver<'b>>) -> Result {
-        this.0.with(|sample| sample.domain.suspend());
+    fn suspend<'b>(_dev: &'b pci::Device<Core<'_>>, this: Pin<&&'b HeldSample>) -> Result {
+        this.with(|sample| sample.domain.suspend());
         Ok(())
     }
 
-    fn resume<'b>(_dev: &'b pci::Device<Core<'_>>, this: Pin<&Driver<'b>>) -> Result {
-        this.0.with(|sample| sample.domain.resume())
+    fn resume<'b>(_dev: &'b pci::Device<Core<'_>>, this: Pin<&&'b HeldSample>) -> Result {
+        this.with(|sample| sample.domain.resume())
     }
 
-    fn reset_prepare<'b>(_dev: &'b pci::Device<Core<'_>>, this: Pin<&Driver<'b>>) {
-        this.0.with(|sample| sample.domain.suspend());
+    fn reset_prepare<'b>(_dev: &'b pci::Device<Core<'_>>, this: Pin<&&'b HeldSample>) {
+        this.with(|sample| sample.domain.suspend());
     }
 
-    fn reset_done<'b>(dev: &'b pci::Device<Core<'_>>, this: Pin<&Driver<'b>>) {
-        if let Err(e) = this.0.with(|sample| sample.domain.resume()) {
+    fn reset_done<'b>(dev: &'b pci::Device<Core<'_>>, this: Pin<&&'b HeldSample>) {
+        if let Err(e) = this.with(|sample| sample.domain.resume()) {
             dev_err!(dev, "cannot restore the message store: {e:?}\n");
         }
     }
 }
 
 kernel::module_pci_driver! {
-    type: Driver<'static>,
+    type: Driver,
     name: "rust_driver_ims",
     authors: ["rust-ims maintainers"],
     description: "Rust message store sample",
@@ -247,6 +236,13 @@ kernel::module_pci_driver! {
 }
 
 // Only for tests, from here to the end: debugfs shows the contexts, and rings and masks queues.
+
+register! {
+    /// Raises the interrupt of a queue.
+    DOORBELL(u32) @ 0x1c { 15:0 queue; }
+}
+
+type Queues<'a> = Pin<KBox<Mutex<KVec<Queue<'a>>>>>;
 
 fn publish<'s, 'b>(_sample: &'s Sample<'b>, publisher: &Publisher<'_, 's, HeldSample>) -> Result {
     publisher.debugfs("rust_driver_ims", files)
@@ -260,14 +256,17 @@ fn files<'data>(held: &'data HeldSample, dir: &ScopedDir<'data, '_>) {
 fn slots(held: &HeldSample, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, " slot  virq      count state")?;
     held.with(|sample| {
-        let mut result = Ok(());
-        sample.domain.for_each(|slot, virq, count| {
+        let (domain, mut result) = (sample.domain, Ok(()));
+        domain.for_each(|slot, virq, count| {
             result = result.and_then(|()| {
                 write!(f, "{slot:>5} {virq:>5} {count:>10} ")?;
-                match sample.domain.state(slot.into()) {
-                    Some(state) => f.write_fmt(fmt!("{state}\n")),
-                    None => f.write_str("unknown\n"),
-                }
+                f.write_str(match domain.is_masked(slot.into()) {
+                    Some(true) => "masked",
+                    Some(false) => "unmasked",
+                    None => "unknown",
+                })?;
+                let pending = domain.is_pending(slot.into()) == Some(true);
+                f.write_str(if pending { ",pending\n" } else { "\n" })
             });
         });
         result

@@ -9,14 +9,12 @@ use crate::regs::{
 use kernel::{
     ims::{
         self,
-        MmioArray,
-        State, //
+        MmioArray, //
     },
     io::{
         io_read,
         io_write, //
     },
-    msi::Message,
     prelude::*, //
 };
 
@@ -25,6 +23,18 @@ use kernel::{
 pub(crate) struct Chip<'a> {
     pub(crate) slots: MmioArray<'a, SlotRegisters>,
     pub(crate) control: u32,
+}
+
+impl Chip<'_> {
+    /// Reads the control word of `slot`, if the device responds.
+    #[inline(always)]
+    fn read(&self, slot: usize) -> Option<SlotControl> {
+        let slot = self.slots.get(slot)?;
+        let control = io_read!(slot, .control);
+
+        // Reserved bits read as zero: all ones mean that the device does not respond.
+        (control != u32::MAX).then_some(SlotControl::from_raw(control))
+    }
 }
 
 #[vtable]
@@ -46,28 +56,22 @@ impl ims::Chip for Chip<'_> {
     }
 
     #[inline(always)]
-    fn state(&self, slot: usize) -> Option<State> {
-        let slot = self.slots.get(slot)?;
-        let control = io_read!(slot, .control);
-        // Reserved bits read as zero: all ones mean that the device does not respond.
-        if control == u32::MAX {
-            return None;
-        }
-
-        let control = SlotControl::from_raw(control);
-        Some(State {
-            masked: control.mask(),
-            pending: control.pending(),
-        })
+    fn is_masked(&self, slot: usize) -> Option<bool> {
+        Some(self.read(slot)?.mask())
     }
 
     #[inline(always)]
-    fn write_message(&self, slot: usize, message: Message) {
+    fn is_pending(&self, slot: usize) -> Option<bool> {
+        Some(self.read(slot)?.pending())
+    }
+
+    #[inline(always)]
+    fn write_message(&self, slot: usize, address: u64, data: u32) {
         if let Some(slot) = self.slots.get(slot) {
             // CAST: The address has two registers.
-            io_write!(slot, .address_lo, message.address as u32);
-            io_write!(slot, .address_hi, (message.address >> 32) as u32);
-            io_write!(slot, .data, message.data);
+            io_write!(slot, .address_lo, address as u32);
+            io_write!(slot, .address_hi, (address >> 32) as u32);
+            io_write!(slot, .data, data);
         }
     }
 }

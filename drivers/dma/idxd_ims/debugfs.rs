@@ -10,7 +10,6 @@ use kernel::{
     debugfs::ScopedDir,
     fmt,
     io::io_read,
-    prelude::*,
     sync::atomic::Relaxed, //
 };
 
@@ -41,14 +40,17 @@ fn show_slots(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// Prints message and state of `slot`, from its registers.
 fn show_slot(device: &Device<'_>, slot: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (Some(state), Some(registers)) = (device.domain.state(slot), device.slots.get(slot)) else {
+    let state = device.domain.is_masked(slot).zip(device.domain.is_pending(slot));
+    let (Some((masked, pending)), Some(registers)) = (state, device.slots.get(slot)) else {
         return writeln!(f, "{:>18} {:>8} unknown", "-", "-");
     };
+    let masked = if masked { "masked" } else { "unmasked" };
+    let pending = if pending { ",pending" } else { "" };
     let address = u64::from(io_read!(registers, .address_hi)) << 32
         | u64::from(io_read!(registers, .address_lo));
     let data = io_read!(registers, .data);
 
-    f.write_fmt(fmt!("{address:#018x} {data:08x} {state}\n"))
+    writeln!(f, "{address:#018x} {data:08x} {masked}{pending}")
 }
 
 fn show_counters(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,7 +68,7 @@ fn show_counters(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
         writeln!(f, "slots {}", domain.size())?;
         writeln!(f, "used {}", domain.used())?;
-        writeln!(f, "retired {}", domain.retired())?;
+        writeln!(f, "stuck {}", domain.stuck())?;
         writeln!(f, "last_error {:#x}", events.last_error.load(Relaxed))?;
         for (name, counter) in counters {
             writeln!(f, "{name} {}", counter.load(Relaxed))?;

@@ -17,10 +17,7 @@ use kernel::{
         Line,
         Registration, //
     },
-    ims::{
-        self,
-        State, //
-    },
+    ims,
     irq::{
         Flags,
         IrqReturn, //
@@ -154,12 +151,11 @@ impl<'a> Interrupt<'a> {
         Ok((*handle, pass))
     }
 
-    /// Returns the state of the slot, and the number of signals of the eventfd.
-    pub(crate) fn state(&self) -> Result<(State, u64)> {
-        let count = match self {
+    /// Returns the number of signals of the eventfd.
+    pub(crate) fn count(&self) -> u64 {
+        match self {
             Self::Unbound(_) => 0,
             Self::Bound { registration, .. } => registration.handler().target.lock().1,
-        };
-        Ok((self.source().state().ok_or(EIO)?, count))
+        }
     }
 }

@@ -216,15 +216,17 @@ impl<'a> Session<'a> {
             return Err(EINVAL);
         }
 
-        let (slot, count) = self.interrupt(state.id)?.state()?;
+        let domain = self.wq.device.domain;
+        let interrupt = self.interrupt(state.id)?;
+        let slot = interrupt.source().slot().into();
         state.flags = 0;
-        if slot.masked {
+        if domain.is_masked(slot).ok_or(EIO)? {
             state.flags |= uapi::IDXD_IMS_STATE_MASKED;
         }
-        if slot.pending {
+        if domain.is_pending(slot).ok_or(EIO)? {
             state.flags |= uapi::IDXD_IMS_STATE_PENDING;
         }
-        state.count = count;
+        state.count = interrupt.count();
         Ok(())
     }
 

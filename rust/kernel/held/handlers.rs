@@ -132,12 +132,15 @@ pub struct Handlers<'b> {
 }
 
 impl<'b> Handlers<'b> {
-    pub(crate) fn new(dev: &'b Device<Bound>) -> impl PinInit<Self, Error> + 'b {
-        try_pin_init!(Self {
+    #[inline(never)]
+    pub(crate) fn new(dev: &'b Device<Bound>) -> Result<Pin<KBox<Self>>> {
+        let handlers = try_pin_init!(Self {
             dev,
             registered <- new_mutex!(Some(RBTree::new())),
             _brand: PhantomData,
-        }? Error)
+        }? Error);
+
+        KBox::pin_init(handlers, GFP_KERNEL)
     }
 
     /// Registers `handler` for the interrupt of `source`, and unmasks it unless `flags` has
@@ -420,7 +423,7 @@ mod tests {
     fn handlers(device: &faux::Registration) -> Result<Pin<KBox<Handlers<'_>>>> {
         let device: &faux::Device<Bound> = device.as_ref();
 
-        KBox::pin_init(Handlers::new(device.as_ref()), GFP_KERNEL)
+        Handlers::new(device.as_ref())
     }
 
     #[test]

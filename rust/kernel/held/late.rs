@@ -51,13 +51,11 @@ impl LateObjects {
             drop(unsafe { Pin::new_unchecked(KBox::from_raw(object.cast_mut().cast::<T>())) });
         }
 
-        let objects = &mut *self.0.borrow_mut();
-        objects.reserve(1, GFP_KERNEL)?;
         // SAFETY: The object stays where it is until `free()`.
         let object = KBox::into_raw(unsafe { Pin::into_inner_unchecked(object) }).cast_const();
 
         // INVARIANT: Both functions are for objects of this type.
-        objects.push_within_capacity(LateObject {
+        self.push(LateObject {
             object: object.cast(),
             shutdown: shutdown::<T>,
             free: free::<T>,
@@ -65,9 +63,18 @@ impl LateObjects {
         // SAFETY: The object is valid until `self` is dropped.
         Ok(unsafe { &*object })
     }
-}
 
-impl LateObjects {
+    #[inline(never)]
+    fn push(&self, late: LateObject) -> Result {
+        let LateObject { object, free, .. } = late;
+
+        self.0.borrow_mut().push(late, GFP_KERNEL).map_err(|error| {
+            // SAFETY: Per the type invariant. It is not used afterwards.
+            unsafe { free(object) };
+            error.into()
+        })
+    }
+
     /// Returns the number of objects.
     pub(super) fn len(&self) -> usize {
         self.0.borrow().len()

@@ -2,10 +2,7 @@
 
 //! The parts of a domain that do not depend on its chip. They are compiled once, into the kernel.
 
-use super::{
-    Allocator,
-    Message, //
-};
+use super::Allocator;
 use crate::{
     bindings::{
         self,
@@ -52,10 +49,12 @@ pub(super) struct Base {
     exists: Atomic<bool>,
     #[pin]
     pub(super) slots: Allocator,
-    /// The message of the sink: the interrupt with index `size`, which has no slot.
-    pub(super) sink: SetOnce<Message>,
+    /// Address and data of the sink's message: the interrupt with index `size`, which has no slot.
+    pub(super) sink: SetOnce<(u64, u32)>,
     /// The Linux interrupt number of the sink, once it has its handler.
     sink_virq: Atomic<u32>,
+    /// How often a slot stayed pending when it was to be allocated.
+    pub(super) stuck: Atomic<u32>,
 
     // See power.rs.
     /// Slots below may be masked and unmasked: all or none.
@@ -122,20 +121,11 @@ unsafe extern "C" fn drop_interrupt(_virq: c_int, _cookie: *mut c_void) -> bindi
 }
 
 impl Base {
-    pub(super) fn new(
-        dev: &Device<Bound>,
-        count: u32,
-        flush: unsafe extern "C" fn(*mut bindings::work_struct),
-    ) -> impl PinInit<Self, Error> + '_ {
-        // SAFETY: `init()` initialises the slot, or fails and leaves nothing in it.
-        unsafe { pin_init::pin_init_from_closure(move |slot| Self::init(slot, dev, count, flush)) }
-    }
-
     /// # Safety
     ///
-    /// `slot` must be valid for writes, and pinned.
+    /// `slot` must be valid for writes, and pinned. It is not initialised if this fails.
     #[inline(never)]
-    unsafe fn init(
+    pub(super) unsafe fn init(
         slot: *mut Self,
         dev: &Device<Bound>,
         count: u32,
@@ -150,6 +140,7 @@ impl Base {
             slots <- Allocator::new(count),
             sink: SetOnce::new(),
             sink_virq: Atomic::new(0),
+            stuck: Atomic::new(0),
             awake: Atomic::new(0),
             writable: Atomic::new(0),
             kept: BitmapVec::new(count as usize, GFP_KERNEL)?,
@@ -173,7 +164,7 @@ impl Base {
     /// The callbacks of `template` must be safe to call with `chip_data` until [`Self::remove`].
     pub(super) unsafe fn create(
         &self,
-        template: &mut bindings::msi_domain_template,
+        template: &bindings::msi_domain_template,
         chip_data: *mut c_void,
     ) -> Result {
         let (dev, sink) = (self.dev.as_raw(), self.size as c_uint);
@@ -189,12 +180,12 @@ impl Base {
         // INVARIANT: Just created.
         self.exists.store(true, Relaxed);
 
-        let virq = self.alloc(sink)?;
+        let virq = self.alloc_at(sink)?;
         // SAFETY: The interrupt was just allocated. `remove()` unregisters the handler, before the
         // name can go away, which is static.
         to_result(unsafe {
-            let (name, cookie) = (template.chip.name, core::ptr::from_ref(self).cast_mut());
-            bindings::request_irq(virq, Some(drop_interrupt), 0, name, cookie.cast())
+            let (name, cookie) = (template.chip.name, core::ptr::from_ref(self));
+            bindings::request_irq(virq, Some(drop_interrupt), 0, name, cookie.cast_mut().cast())
         })?;
         self.sink_virq.store(virq, Relaxed);
         Ok(())
@@ -204,8 +195,35 @@ impl Base {
         self.exists.load(Relaxed)
     }
 
+    /// Allocates an interrupt for `owner`, and returns its slot and its number. `is_clean` is
+    /// [`Domain::is_clean`](super::Domain).
+    pub(super) fn alloc(
+        &self,
+        owner: u16,
+        is_clean: &dyn Fn(usize, &mut bool) -> Result<bool>,
+    ) -> Result<(u16, u32)> {
+        self.check()?;
+        let free = |slot| self.slots.free(owner, slot);
+        // After a failure the next call begins with another slot.
+        let (mut more, mut may_drain) = (self.size, true);
+        let slot = loop {
+            let slot = self.slots.take(owner)?;
+            match is_clean(slot.into(), &mut may_drain) {
+                Ok(true) => break slot,
+                // Another slot, if it is only this one.
+                result => {
+                    free(slot);
+                    result?;
+                    more = more.checked_sub(1).ok_or(ENOSPC)?;
+                }
+            }
+        };
+        let virq = self.alloc_at(slot.into()).inspect_err(|_| free(slot))?;
+        Ok((slot, virq))
+    }
+
     /// Allocates the interrupt with index `index`, and returns its number.
-    pub(super) fn alloc(&self, index: c_uint) -> Result<u32> {
+    fn alloc_at(&self, index: c_uint) -> Result<u32> {
         let (dev, none, mut cookie) = (self.dev.as_raw(), null(), pin_init::zeroed());
 
         // SAFETY: The device has MSI data, and the callers checked that the domain exists.
@@ -227,12 +245,8 @@ impl Base {
         unsafe {
             bindings::__msi_lock_descs(dev);
             let mut desc = bindings::msi_domain_first_desc(dev, DOMAIN_ID, ALL);
-            while let Some(&bindings::msi_desc {
-                msi_index: slot,
-                irq: virq,
-                ..
-            }) = desc.as_ref()
-            {
+            while !desc.is_null() {
+                let (slot, virq) = ((*desc).msi_index, (*desc).irq);
                 if usize::from(slot) < self.size {
                     f(slot, virq, bindings::kstat_irqs_usr(virq));
                 }

@@ -10,10 +10,8 @@ use super::{
     },
     Chip,
     Interrupt,
-    Message,
     Owner,
-    Quota,
-    State, //
+    Quota, //
 };
 use crate::{
     bindings,
@@ -26,6 +24,7 @@ use crate::{
     sync::atomic::Relaxed,
     types::Opaque, //
 };
+use pin_init::pin_init_from_closure;
 
 /// The irq domain of a device with a message store, held by the device.
 ///
@@ -60,24 +59,25 @@ impl<C: Chip> Domain<C> {
     where
         C: 'b,
     {
-        let pdev = holder.device();
+        let (pdev, dev) = (holder.device(), holder.device().as_ref());
         check(pdev, size)?;
 
         let domain = try_pin_init!(Self {
             chip,
-            base <- Base::new(pdev.as_ref(), size, Self::run_flush),
+            // SAFETY: `init()` initialises the slot, or fails.
+            base <- unsafe {
+                pin_init_from_closure(|slot| Base::init(slot, dev, size, Self::run_flush))
+            },
         }? Error);
         let domain = KBox::pin_init(domain, GFP_KERNEL)?;
 
         domain.enable_masked()?;
         // Owner 0 is that of `Domain::alloc()`.
         domain.owner(Quota { min: 0, max: size })?;
+        let chip_data = core::ptr::from_ref(&*domain).cast_mut().cast();
         // SAFETY: The callbacks expect a pointer to a pinned `Self`. It is valid until `shutdown()`
         // removes the domain, which `drop()` calls.
-        unsafe {
-            let chip_data = core::ptr::from_ref(&*domain).cast_mut().cast();
-            domain.base.create(&mut Self::template(), chip_data)?;
-        }
+        unsafe { domain.base.create(&Self::TEMPLATE, chip_data)? };
         domain.base.open(false);
         domain.base.open(true);
 
@@ -115,13 +115,16 @@ impl<C: Chip> Domain<C> {
         })
     }
 
-    /// Reads the state of `slot` from the device. `None` if there is no such slot, the device does
-    /// not respond, or the domain is suspended.
-    pub fn state(&self, slot: usize) -> Option<State> {
-        let mut state = self.read(slot)?;
+    /// Reads from the device whether `slot` is masked. `None` if there is no such slot, the device
+    /// does not respond, or the domain is suspended.
+    pub fn is_masked(&self, slot: usize) -> Option<bool> {
+        self.read(slot, C::is_masked)
+    }
 
-        state.pending |= self.base.is_kept(slot);
-        Some(state)
+    /// Reads from the device whether `slot` is pending, which includes what was pending when the
+    /// domain was suspended and is still to be delivered. `None` as for [`Self::is_masked`].
+    pub fn is_pending(&self, slot: usize) -> Option<bool> {
+        Some(self.read(slot, C::is_pending)? | self.base.is_kept(slot))
     }
 
     /// Returns how many slots are in use.
@@ -129,9 +132,9 @@ impl<C: Chip> Domain<C> {
         self.base.slots.used()
     }
 
-    /// Returns how many slots are out of use because they stay pending.
-    pub fn retired(&self) -> u32 {
-        self.base.slots.retired()
+    /// Returns how often a slot stayed pending when it was to be allocated.
+    pub fn stuck(&self) -> u32 {
+        self.base.stuck.load(Relaxed)
     }
 
     /// Calls `f` with slot, Linux interrupt number and number of deliveries of each allocated
@@ -141,22 +144,23 @@ impl<C: Chip> Domain<C> {
         self.base.for_each(&mut f);
     }
 
-    pub(super) fn template() -> bindings::msi_domain_template {
+    pub(super) const TEMPLATE: bindings::msi_domain_template = {
         let mut template: bindings::msi_domain_template = pin_init::zeroed();
 
         template.chip = bindings::irq_chip {
-            name: C::NAME.as_char_ptr(),
+            #[expect(clippy::disallowed_methods)] // as_char_ptr() is not const.
+            name: C::NAME.as_ptr().cast(),
             irq_mask: Some(Self::irq_mask),
             irq_unmask: Some(Self::irq_unmask),
             // Disable lazy masking.
             irq_disable: Some(Self::irq_mask),
-            irq_enable: Some(Self::irq_unmask),
-            irq_bus_sync_unlock: C::HAS_FLUSH.then_some(Self::irq_bus_sync_unlock),
             irq_write_msi_msg: Some(Self::irq_write_msi_msg),
-            irq_get_irqchip_state: Some(Self::irq_get_irqchip_state),
             flags: bindings::IRQCHIP_ONESHOT_SAFE as c_ulong,
             ..pin_init::zeroed()
         };
+        if C::HAS_FLUSH {
+            template.chip.irq_bus_sync_unlock = Some(Self::irq_bus_sync_unlock);
+        }
         template.ops.set_desc = Some(set_desc);
         template.info.flags = bindings::MSI_FLAG_USE_DEF_DOM_OPS
             | bindings::MSI_FLAG_USE_DEF_CHIP_OPS
@@ -164,7 +168,7 @@ impl<C: Chip> Domain<C> {
             | bindings::MSI_FLAG_DEV_SYSFS;
         template.info.bus_token = bindings::irq_domain_bus_token_DOMAIN_BUS_PCI_DEVICE_IMS;
         template
-    }
+    };
 
     /// # Safety
     ///
@@ -188,7 +192,7 @@ impl<C: Chip> Domain<C> {
             chip.mask(slot);
             if !C::HAS_FLUSH {
                 // The read returns when the mask is in effect, and pushes what was sent before.
-                chip.state(slot);
+                chip.is_masked(slot);
             }
             this.changed();
         }
@@ -224,7 +228,7 @@ impl<C: Chip> Domain<C> {
         let (this, slot) = unsafe { Self::callback(data) };
 
         if let Some(chip) = this.awake(slot) {
-            if this.base.take_kept(slot) && chip.state(slot).is_some_and(|state| !state.pending) {
+            if this.base.take_kept(slot) && chip.is_pending(slot) == Some(false) {
                 // SAFETY: Per the safety requirements. An interrupt that is unmasked has a vector.
                 unsafe { bindings::irq_chip_retrigger_hierarchy(data) };
             }
@@ -256,36 +260,22 @@ impl<C: Chip> Domain<C> {
         data: *mut bindings::irq_data,
         msg: *mut bindings::msi_msg,
     ) {
-        // SAFETY: Per the safety requirements; the core passes a valid message.
-        let ((this, slot), message) = unsafe { (Self::callback(data), Message::from(&*msg)) };
+        // SAFETY: Per the safety requirements.
+        let (this, slot) = unsafe { Self::callback(data) };
+        // SAFETY: The core passes a valid message, whose unions are of plain 32-bit words.
+        let (address, data) = unsafe {
+            let msg = &*msg;
+            let hi = u64::from(msg.__bindgen_anon_2.address_hi);
+            let lo = u64::from(msg.__bindgen_anon_1.address_lo);
+            (hi << 32 | lo, msg.__bindgen_anon_3.data)
+        };
 
         if slot < this.base.writable.load(Relaxed) {
-            this.chip.write_message(slot, message);
+            this.chip.write_message(slot, address, data);
             this.changed();
         } else if slot == this.base.size {
-            this.base.sink.populate(message);
+            this.base.sink.populate((address, data));
         }
-    }
-
-    /// # Safety
-    ///
-    /// Only for the core to call, for an interrupt of this domain.
-    unsafe extern "C" fn irq_get_irqchip_state(
-        data: *mut bindings::irq_data,
-        which: bindings::irqchip_irq_state,
-        state: *mut bool,
-    ) -> c_int {
-        if which != bindings::irqchip_irq_state_IRQCHIP_STATE_PENDING {
-            // SAFETY: Per the safety requirements.
-            return unsafe { bindings::irq_chip_get_parent_state(data, which, state) };
-        }
-
-        // SAFETY: Per the safety requirements; the core passes a valid `state`.
-        unsafe {
-            let (this, slot) = Self::callback(data);
-            *state = this.state(slot).is_some_and(|state| state.pending);
-        }
-        0
     }
 
     /// # Safety

@@ -9,8 +9,7 @@ use super::{
     },
     Chip,
     Domain,
-    Quota,
-    State, //
+    Quota, //
 };
 use crate::{
     bindings,
@@ -20,6 +19,7 @@ use crate::{
     held::Source,
     io::poll::read_poll_timeout,
     prelude::*,
+    sync::atomic::Relaxed,
     time::Delta, //
 };
 
@@ -82,28 +82,12 @@ pub struct Interrupt<'a, C: Chip> {
 
 impl<'a, C: Chip> Interrupt<'a, C> {
     pub(super) fn new(domain: &'a Domain<C>, owner: u16) -> Result<Self> {
-        let base = &domain.base;
-        base.check()?;
-        let free = |slot| base.slots.free(owner, slot);
-        let mut tries = 0..base.size;
-        let slot = loop {
-            tries.next().ok_or(ENOSPC)?;
-            let slot = base.slots.take(owner)?;
-            match domain.is_clean(slot.into()) {
-                Ok(true) => break slot,
-                Ok(false) if base.can_retire() => base.retire(owner, slot),
-                // Another slot, if it is only this one.
-                result => {
-                    free(slot);
-                    result?;
-                }
-            }
-        };
+        let (slot, virq) = domain.base.alloc(owner, &|slot, drain| domain.is_clean(slot, drain))?;
 
-        // INVARIANT: The slot was taken for this object, and so the interrupt is allocated.
+        // INVARIANT: Just allocated for this object.
         Ok(Self {
             domain,
-            virq: base.alloc(slot.into()).inspect_err(|_| free(slot))?,
+            virq,
             slot,
             owner,
         })
@@ -131,10 +115,6 @@ impl<'a, C: Chip> Interrupt<'a, C> {
         self.slot
     }
 
-    /// Reads the state of the slot from the device, see [`Domain::state`].
-    pub fn state(&self) -> Option<State> {
-        self.domain.state(self.slot.into())
-    }
 }
 
 impl<C: Chip> Drop for Interrupt<'_, C> {
@@ -158,6 +138,7 @@ unsafe impl<C: Chip> Source for Interrupt<'_, C> {
 }
 
 impl Base {
+    #[inline(never)]
     fn free(&self, owner: u16, slot: u16) {
         if !self.exists() {
             // The domain has freed it.
@@ -171,34 +152,19 @@ impl Base {
         self.take_kept(slot.into());
         self.slots.free(owner, slot);
     }
-
-    /// Returns whether to wait for a slot that stays pending, and then to take it out of use. A
-    /// device with several of them is not waited for again.
-    fn can_retire(&self) -> bool {
-        self.slots.retired() < 4
-    }
-
-    /// Takes a slot that stays pending out of use.
-    #[cold]
-    fn retire(&self, owner: u16, slot: u16) {
-        self.slots.retire(owner);
-        if self.slots.retired() == 1 {
-            dev_warn!(
-                self.dev,
-                "slot {slot} stays pending: out of use; later ones are only counted\n"
-            );
-        }
-    }
 }
 
 impl<C: Chip> Domain<C> {
     /// Returns whether `slot`, which has no interrupt, brings its next owner nothing that was
-    /// raised for an earlier one. Drains it if it is pending.
-    fn is_clean(&self, slot: usize) -> Result<bool> {
-        match self.read(slot) {
+    /// raised for an earlier one. Drains the first that is pending: `may_drain` is false then.
+    #[inline(never)]
+    fn is_clean(&self, slot: usize, may_drain: &mut bool) -> Result<bool> {
+        match self.read(slot, C::is_pending) {
+            Some(false) => Ok(true),
+            Some(true) if core::mem::take(may_drain) => self.drain(slot),
+            Some(true) => Ok(false),
             None if self.awake(slot).is_none() => Err(EAGAIN),
-            state if state.ok_or(EIO)?.pending => self.drain(slot),
-            _ => Ok(true),
+            None => Err(EIO),
         }
     }
 
@@ -207,16 +173,14 @@ impl<C: Chip> Domain<C> {
     fn drain(&self, slot: usize) -> Result<bool> {
         let _access = self.base.access.lock();
         let chip = self.awake(slot).ok_or(EAGAIN)?;
-        if !self.base.can_retire() {
-            return Ok(false);
-        }
-
-        chip.write_message(slot, self.base.sink.copy().ok_or(EIO)?);
+        let (address, data) = self.base.sink.copy().ok_or(EIO)?;
+        chip.write_message(slot, address, data);
         chip.unmask(slot);
-        let sent = self.flush_alone().and_then(|()| {
+        // If this fails, so does what follows.
+        let _ = self.flush_alone().and_then(|()| {
             read_poll_timeout(
-                || chip.state(slot).ok_or(EIO),
-                |state| !state.pending,
+                || chip.is_pending(slot).ok_or(EIO),
+                |&pending| !pending,
                 Delta::from_micros(20),
                 Delta::from_millis(100),
             )
@@ -224,9 +188,8 @@ impl<C: Chip> Domain<C> {
         // Whatever came of that: the last look is at the masked slot.
         chip.mask(slot);
         self.flush_alone()?;
-        match sent {
-            Err(error) if error != ETIMEDOUT => Err(error),
-            _ => Ok(!chip.state(slot).ok_or(EIO)?.pending),
-        }
+        let stuck = chip.is_pending(slot).ok_or(EIO)?;
+        self.base.stuck.add(stuck.into(), Relaxed);
+        Ok(!stuck)
     }
 }

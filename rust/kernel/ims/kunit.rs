@@ -43,7 +43,10 @@ mod tests {
         let device: &Device<Bound> = device.as_ref();
         let domain = try_pin_init!(Domain {
             chip,
-            base <- Base::new(device, size, none),
+            // SAFETY: `init()` initialises the slot, or fails.
+            base <- unsafe {
+                pin_init::pin_init_from_closure(|slot| Base::init(slot, device, size, none))
+            },
         }? Error);
         let domain = KBox::pin_init(domain, GFP_KERNEL)?;
 
@@ -81,7 +84,7 @@ mod tests {
             irq.data.common = &mut irq.common;
             irq.data.hwirq = slot;
             irq.data.chip_data = core::ptr::from_ref(domain).cast_mut().cast();
-            callback(&Domain::<C>::template().chip, &mut irq.data);
+            callback(&Domain::<C>::TEMPLATE.chip, &mut irq.data);
         }
 
         fn mask<C: Chip>(domain: &Domain<C>, slot: usize) {
@@ -102,13 +105,15 @@ mod tests {
             });
         }
 
-        fn write_message<C: Chip>(domain: &Domain<C>, slot: usize, address: u32) {
-            Self::call(domain, slot, |chip, data| {
+        fn write_message<C: Chip>(domain: &Domain<C>, slot: usize, address: u64, data: u32) {
+            Self::call(domain, slot, |chip, irq_data| {
                 let mut msg: bindings::msi_msg = pin_init::zeroed();
-                msg.__bindgen_anon_1.address_lo = address;
+                msg.__bindgen_anon_1.address_lo = address as u32;
+                msg.__bindgen_anon_2.address_hi = (address >> 32) as u32;
+                msg.__bindgen_anon_3.data = data;
                 if let Some(write) = chip.irq_write_msi_msg {
-                    // SAFETY: `data` and `msg` are as the core would pass them.
-                    unsafe { write(data, &mut msg) };
+                    // SAFETY: `irq_data` and `msg` are as the core would pass them.
+                    unsafe { write(irq_data, &mut msg) };
                 }
             });
         }
@@ -133,6 +138,12 @@ mod tests {
     /// A chip with a mask bit in each slot.
     struct SlotChip<'a>(MmioArray<'a, Slot>);
 
+    impl SlotChip<'_> {
+        fn has(&self, slot: usize, bit: u32) -> Option<bool> {
+            Some(io_read!(self.0.get(slot)?, .control) & bit != 0)
+        }
+    }
+
     #[vtable]
     impl Chip for SlotChip<'_> {
         const NAME: &'static CStr = c"TEST-IMS";
@@ -149,19 +160,19 @@ mod tests {
             }
         }
 
-        fn state(&self, slot: usize) -> Option<State> {
-            let control = io_read!(self.0.get(slot)?, .control);
-            Some(State {
-                masked: control & 1 != 0,
-                pending: control & 2 != 0,
-            })
+        fn is_masked(&self, slot: usize) -> Option<bool> {
+            self.has(slot, 1)
         }
 
-        fn write_message(&self, slot: usize, message: Message) {
+        fn is_pending(&self, slot: usize) -> Option<bool> {
+            self.has(slot, 2)
+        }
+
+        fn write_message(&self, slot: usize, address: u64, data: u32) {
             if let Some(slot) = self.0.get(slot) {
-                io_write!(slot, .address_lo, message.address as u32);
-                io_write!(slot, .address_hi, (message.address >> 32) as u32);
-                io_write!(slot, .data, message.data);
+                io_write!(slot, .address_lo, address as u32);
+                io_write!(slot, .address_hi, (address >> 32) as u32);
+                io_write!(slot, .data, data);
             }
         }
     }
@@ -172,7 +183,7 @@ mod tests {
         let mut table = [EMPTY; 5];
         let domain = domain(&device, 5, SlotChip(MmioArray::fake(&mut table)))?;
 
-        Irq::write_message(&domain, 3, 0xfee0_0abc);
+        Irq::write_message(&domain, 3, 0x89ab_cdef_fee0_0abc, 0xfeed_4022);
         Irq::unmask(&domain, 3);
         Irq::unmask(&domain, 2);
         Irq::mask(&domain, 2);
@@ -188,6 +199,8 @@ mod tests {
             };
             if index == 3 {
                 expected.address_lo = 0xfee0_0abc;
+                expected.address_hi = 0x89ab_cdef;
+                expected.data = 0xfeed_4022;
                 expected.control = 0;
             }
             assert_eq!(*slot, expected);
@@ -203,14 +216,14 @@ mod tests {
         let domain = domain(&device, 2, SlotChip(array))?;
         let slot = array.get(1).ok_or(EINVAL)?;
 
-        Irq::write_message(&domain, 1, 0xfee0_0abc);
+        Irq::write_message(&domain, 1, 0xfee0_0abc, 0);
         Irq::unmask(&domain, 1);
         domain.suspend();
-        assert_eq!(domain.state(1), None);
+        assert_eq!((domain.is_masked(1), domain.is_pending(1)), (None, None));
         io_write!(slot, .control, 0x55);
         Irq::mask(&domain, 1);
         Irq::unmask(&domain, 1);
-        Irq::write_message(&domain, 1, 0xfee0_0def);
+        Irq::write_message(&domain, 1, 0xfee0_0def, 0);
         assert_eq!(io_read!(slot, .control), 0x55);
         assert_eq!(io_read!(slot, .address_lo), 0xfee0_0abc);
 
@@ -263,21 +276,21 @@ mod tests {
             }
         }
 
-        fn state(&self, slot: usize) -> Option<State> {
-            let bit = 1 << (slot % 32);
+        fn is_masked(&self, slot: usize) -> Option<bool> {
             // Reading either register of a pair returns the masked slots.
             let masked = io_read!(self.masks.get(slot / 32)?, .set);
-            let pending = crate::io::Io::read_val(self.pending.get(slot / 32)?);
-            Some(State {
-                masked: masked & bit != 0,
-                pending: pending & bit != 0,
-            })
+            Some(masked & 1 << (slot % 32) != 0)
         }
 
-        fn write_message(&self, slot: usize, message: Message) {
+        fn is_pending(&self, slot: usize) -> Option<bool> {
+            let pending = crate::io::Io::read_val(self.pending.get(slot / 32)?);
+            Some(pending & 1 << (slot % 32) != 0)
+        }
+
+        fn write_message(&self, slot: usize, address: u64, data: u32) {
             if let Some(target) = self.targets.get(slot) {
-                io_write!(target, .address, message.address as u32);
-                io_write!(target, .data, message.data);
+                io_write!(target, .address, address as u32);
+                io_write!(target, .data, data);
             }
         }
     }
@@ -313,21 +326,14 @@ mod tests {
             masks,
             pending: MmioArray::fake(&mut pending),
         };
-        Chip::write_message(
-            &chip,
-            33,
-            Message {
-                address: 0xfee0_0abc,
-                data: 5,
-            },
-        );
+        chip.write_message(33, 0xfee0_0abc, 5);
         chip.unmask(33);
         assert_eq!(io_read!(high, .clear), 1 << 1);
         assert_eq!(io_read!(low, .clear), 0);
         chip.mask(32);
         assert_eq!(io_read!(high, .set), 1);
-        assert!(chip.state(32).is_some_and(|state| state.masked));
-        assert!(chip.state(33).is_some_and(|state| !state.masked));
+        assert_eq!(chip.is_masked(32), Some(true));
+        assert_eq!(chip.is_masked(33), Some(false));
         assert_eq!((targets[33].address, targets[33].data), (0xfee0_0abc, 5));
         Ok(())
     }
@@ -354,14 +360,15 @@ mod tests {
 
         fn unmask(&self, _slot: usize) {}
 
-        fn state(&self, _slot: usize) -> Option<State> {
-            Some(State {
-                masked: true,
-                pending: false,
-            })
+        fn is_masked(&self, _slot: usize) -> Option<bool> {
+            Some(true)
         }
 
-        fn write_message(&self, _slot: usize, _message: Message) {}
+        fn is_pending(&self, _slot: usize) -> Option<bool> {
+            Some(false)
+        }
+
+        fn write_message(&self, _slot: usize, _address: u64, _data: u32) {}
     }
 
     #[test]
@@ -392,20 +399,5 @@ mod tests {
         while called == 0 && !IS_MASKED.load(Relaxed) {}
         assert!(waited);
         Ok(())
-    }
-
-    #[test]
-    fn message_words() {
-        let mut msg: bindings::msi_msg = pin_init::zeroed();
-        msg.__bindgen_anon_1.address_lo = 0xfee0_1004;
-        msg.__bindgen_anon_2.address_hi = 0x89ab_cdef;
-        msg.__bindgen_anon_3.data = 0xfeed_4022;
-        assert_eq!(
-            Message::from(&msg),
-            Message {
-                address: 0x89ab_cdef_fee0_1004,
-                data: 0xfeed_4022
-            }
-        );
     }
 }

@@ -42,8 +42,7 @@ impl<'a, S> MmioArray<'a, S> {
         const { assert!(size_of::<S>() > 0) };
 
         let view = window.as_view();
-        let base = MmioBackend::as_ptr(view).addr();
-        let base = base.checked_add(offset).ok_or(ERANGE)?;
+        let base = MmioBackend::as_ptr(view).addr().wrapping_add(offset);
         let room = view.size().checked_sub(offset).ok_or(ERANGE)?;
         // CAST: From 32 to 64 bits.
         let slots = slots as usize;

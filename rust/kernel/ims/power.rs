@@ -10,8 +10,7 @@ use super::{
         DOMAIN_ID, //
     },
     Chip,
-    Domain,
-    State, //
+    Domain, //
 };
 use crate::{
     bindings,
@@ -35,7 +34,6 @@ impl Base {
     }
 
     /// Returns whether `slot` was pending when the domain was suspended, once.
-    #[inline(always)]
     pub(super) fn take_kept(&self, slot: usize) -> bool {
         let kept = self.is_kept(slot);
 
@@ -77,12 +75,13 @@ impl<C: Chip> Domain<C> {
         }
     }
 
-    /// Reads the state of `slot` from the device, unless that is suspended.
-    pub(super) fn read(&self, slot: usize) -> Option<State> {
+    /// Calls `read` for `slot`, unless the domain is suspended.
+    #[inline(always)]
+    pub(super) fn read(&self, slot: usize, read: fn(&C, usize) -> Option<bool>) -> Option<bool> {
         // `close()` waits for it.
         let _guard = rcu::read_lock();
 
-        self.awake(slot)?.state(slot)
+        read(self.awake(slot)?, slot)
     }
 
     /// Flushes later that a slot was changed, as that may be in atomic context.
@@ -120,6 +119,7 @@ impl<C: Chip> Domain<C> {
     }
 
     /// Masks all slots, and then makes them visible to the device. The gates are closed.
+    #[inline(never)]
     pub(super) fn enable_masked(&self) -> Result {
         let (chip, slots) = (&self.chip, 0..self.base.size);
 
@@ -128,7 +128,7 @@ impl<C: Chip> Domain<C> {
         chip.enable()?;
         self.flush_alone()?;
         for slot in slots {
-            chip.state(slot).filter(|state| state.masked).ok_or(EIO)?;
+            chip.is_masked(slot).filter(|&masked| masked).ok_or(EIO)?;
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ impl<C: Chip> Domain<C> {
     fn for_each_pending(&self, f: impl Fn(usize)) {
         self.for_each(|slot, _, _| {
             let slot = slot.into();
-            if self.chip.state(slot).is_some_and(|state| state.pending) {
+            if self.chip.is_pending(slot) == Some(true) {
                 f(slot);
             }
         });

@@ -40,9 +40,8 @@ struct State {
     free: KVVec<u64>,
     /// Where the search for a free slot starts: after the last one that was allocated.
     cursor: usize,
-    /// Number of free slots that are not reserved. Retired slots can make it negative.
+    /// Number of free slots that are not reserved.
     spare: i32,
-    retired: u32,
     owners: KVVec<Owner>,
 }
 
@@ -61,7 +60,6 @@ impl State {
             cursor: 0,
             // CAST: Checked above.
             spare: size as i32,
-            retired: 0,
             owners: KVVec::new(),
         })
     }
@@ -95,8 +93,7 @@ impl State {
             return Err(ERANGE);
         }
         let more = owner.reserved() - reserved;
-        // To reserve fewer slots must succeed, even if too many are retired.
-        if more > self.spare.max(0) {
+        if more > self.spare {
             return Err(ENOSPC);
         }
         self.spare -= more;
@@ -207,17 +204,9 @@ impl Allocator {
 
     /// Returns the number of slots that owners have.
     pub fn used(&self) -> u32 {
-        self.state
-            .lock()
-            .owners
-            .iter()
-            .map(|owner| owner.used)
-            .sum()
-    }
+        let state = self.state.lock();
 
-    /// Returns the number of slots that are retired.
-    pub fn retired(&self) -> u32 {
-        self.state.lock().retired
+        state.owners.iter().map(|owner| owner.used).sum()
     }
 
     /// Allocates a slot for `owner`. May sleep.
@@ -234,7 +223,7 @@ impl Allocator {
             return Err(EDQUOT);
         }
         let reserved = owner.used < owner.quota.min;
-        if !reserved && state.spare <= 0 {
+        if !reserved && state.spare == 0 {
             return Err(ENOSPC);
         }
         let slot = State::clear_next(&mut state.free, state.cursor)
@@ -264,20 +253,6 @@ impl Allocator {
             owner.used = owner.used.wrapping_sub(1);
             let spare = owner.used >= owner.quota.min;
             state.spare = state.spare.wrapping_add(spare.into());
-        }
-    }
-
-    /// Takes a slot that `owner` must have out of use for good. May sleep.
-    ///
-    /// Minimums do not prevent that. If it leaves too few slots for them, an owner below its
-    /// minimum gets a slot as long as one is free.
-    pub fn retire(&self, owner: u16) {
-        let state = &mut *self.state.lock();
-
-        if let Some(owner) = state.owners.get_mut(usize::from(owner)) {
-            owner.used -= 1;
-            state.spare -= i32::from(owner.used < owner.quota.min);
-            state.retired += 1;
         }
     }
 }
@@ -440,10 +415,9 @@ mod tests {
             assert_eq!(slots.used_by(missing), 0);
             assert_eq!(slots.take(missing), Err(EDQUOT));
             slots.free(missing, 0);
-            slots.retire(missing);
         }
         slots.free(a, u16::MAX);
-        assert_eq!((slots.used(), slots.retired()), (0, 0));
+        assert_eq!(slots.used(), 0);
 
         // One owner gives up what another gets, but not slots in use.
         slots.change_quota(b, |quota| (quota.min, quota.max) = (2, 3))?;
@@ -459,52 +433,12 @@ mod tests {
         Ok(())
     }
 
-    #[test]
-    fn retired_slots() -> Result {
-        let slots = allocator(4)?;
-        let a = slots.add_owner(quota(2, 4))?;
-        let b = slots.add_owner(quota(2, 4))?;
-
-        expect(&slots, a, 0..2);
-        slots.retire(a);
-        slots.free(a, 1);
-        assert_eq!((slots.used(), slots.retired()), (0, 1));
-        assert_eq!((slots.used_by(a), slots.used_by(b)), (0, 0));
-
-        // Three slots for two minimums of two: first come, first served.
-        assert_eq!(slots.add_owner(quota(1, 1)), Err(ENOSPC));
-        let c = slots.add_owner(quota(0, 4))?;
-        assert_eq!(slots.take(c), Err(ENOSPC));
-        expect(&slots, b, [2, 3]);
-        assert_eq!(slots.take(b), Err(ENOSPC));
-        expect(&slots, a, [1]);
-        assert_eq!(slots.take(a), Err(ENOSPC));
-
-        // A minimum can be lowered, though not yet to what is there.
-        slots.free(b, 2);
-        slots.change_quota(b, |quota| quota.min = 1)?;
-        assert_eq!(slots.take(c), Err(ENOSPC));
-        slots.change_quota(a, |quota| quota.min = 0)?;
-        expect(&slots, c, [2]);
-
-        // The cursor passes retired slots.
-        for (owner, slot) in [(a, 1), (b, 3), (c, 2)] {
-            slots.free(owner, slot);
-        }
-        expect(&slots, a, [3, 1]);
-        assert_eq!(slots.take(a), Err(ENOSPC));
-        expect(&slots, b, [2]);
-        assert_eq!(slots.used(), 3);
-        Ok(())
-    }
-
     const OWNERS: usize = 6;
 
     #[derive(Clone, Copy, PartialEq)]
     enum Slot {
         Free,
         Used(u16),
-        Retired,
     }
 
     /// What the allocator should do, counted anew each time.
@@ -593,8 +527,7 @@ mod tests {
             quotas: KVec::new(),
         };
 
-        // The share of allocations drifts, so that the allocator gets both full and empty. Slots
-        // are retired only in the second half.
+        // The share of allocations drifts, so that the allocator gets both full and empty.
         for step in 0..1000 {
             let bias = if (step / 100) % 2 == 0 { 75 } else { 35 };
             // Seldom one that does not exist.
@@ -615,12 +548,6 @@ mod tests {
                     let changed = slots.change_quota(owner as u16, |now| *now = quota);
                     assert_eq!(changed, expected);
                 }
-                9..12 if step >= 500 => {
-                    if let Slot::Used(owner) = model.slots[first] {
-                        slots.retire(owner);
-                        model.slots[first] = Slot::Retired;
-                    }
-                }
                 dice if dice < bias => {
                     for _ in 0..several {
                         assert_eq!(slots.take(owner as u16), model.take(owner));
@@ -638,9 +565,7 @@ mod tests {
             let quota = model.quotas.get(owner).copied().unwrap_or_default();
             assert_eq!(slots.quota(owner as u16), quota);
             assert_eq!(slots.used_by(owner as u16) as usize, model.used_by(owner));
-            let taken = slots.used() + slots.retired();
-            assert_eq!(taken as usize, size - model.count(Slot::Free));
-            assert_eq!(slots.retired() as usize, model.count(Slot::Retired));
+            assert_eq!(slots.used() as usize, size - model.count(Slot::Free));
         }
         Ok(())
     }

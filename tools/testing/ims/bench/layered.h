@@ -11,7 +11,6 @@ struct layered_ops {
 	void (*mask)(struct msi_desc *desc, void *priv);
 	void (*unmask)(struct msi_desc *desc, void *priv);
 	void (*write_msg)(struct msi_desc *desc, void *priv, struct msi_msg *msg);
-	bool (*pending)(struct msi_desc *desc, void *priv);
 };
 
 static void twin_irq_mask(struct irq_data *data)
@@ -35,16 +34,6 @@ static void twin_irq_write_msi_msg(struct irq_data *data, struct msi_msg *msg)
 
 	desc->msg = *msg;
 	twin->ops->write_msg(desc, twin, msg);
-}
-
-static int twin_get_irqchip_state(struct irq_data *data, enum irqchip_irq_state which, bool *state)
-{
-	struct twin *twin = irq_data_get_irq_chip_data(data);
-
-	if (which != IRQCHIP_STATE_PENDING)
-		return -EINVAL;
-	*state = twin->ops->pending(irq_data_get_msi_desc(data), twin);
-	return 0;
 }
 
 /* The driver. The sink has no slot. */
@@ -79,18 +68,10 @@ static void layered_write_msg(struct msi_desc *desc, void *priv, struct msi_msg 
 		slot_write(slot, msg);
 }
 
-static bool layered_pending(struct msi_desc *desc, void *priv)
-{
-	struct slot __iomem *slot = layered_slot(desc, priv);
-
-	return slot && slot_pending(slot);
-}
-
 static const struct layered_ops layered_ops = {
 	.mask		= layered_mask,
 	.unmask		= layered_unmask,
 	.write_msg	= layered_write_msg,
-	.pending	= layered_pending,
 };
 
 static int layered_init(struct twin *twin)

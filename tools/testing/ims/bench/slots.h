@@ -22,8 +22,7 @@ struct slots {
 	unsigned long *taken;
 	u32 size;
 	u32 cursor;		/* where the search for a free slot starts */
-	s32 spare;		/* free slots that are not reserved */
-	u32 retired;
+	u32 spare;		/* free slots that are not reserved */
 	u32 nr_owners;
 	struct owner *owners;
 };
@@ -52,7 +51,7 @@ static inline int slots_add_owner(struct slots *slots, u32 min, u32 max)
 		return -ERANGE;
 
 	guard(mutex)(&slots->lock);
-	if (slots->nr_owners > U16_MAX || (s32)min > max(slots->spare, 0))
+	if (slots->nr_owners > U16_MAX || min > slots->spare)
 		return -ENOSPC;
 	owners = krealloc_array(slots->owners, slots->nr_owners + 1, sizeof(*owners), GFP_KERNEL);
 	if (!owners)
@@ -76,7 +75,7 @@ static inline int slots_take(struct slots *slots, u16 index)
 	if (owner->used >= owner->max)
 		return -EDQUOT;
 	spare = owner->used >= owner->min;
-	if (spare && slots->spare <= 0)
+	if (spare && !slots->spare)
 		return -ENOSPC;
 
 	slot = find_next_zero_bit(slots->taken, slots->size, slots->cursor);
@@ -103,18 +102,6 @@ static inline void slots_free(struct slots *slots, u16 index, u16 slot)
 	owner->used--;
 	slots->spare += owner->used >= owner->min;
 	__clear_bit(slot, slots->taken);
-}
-
-/* A slot that cannot be reused: its owner has one less, the slot stays taken. */
-static inline void slots_retire(struct slots *slots, u16 index)
-{
-	struct owner *owner;
-
-	guard(mutex)(&slots->lock);
-	owner = &slots->owners[index];
-	owner->used--;
-	slots->spare -= owner->used < owner->min;
-	slots->retired++;
 }
 
 #endif

@@ -113,16 +113,6 @@ static void twin_irq_write_msi_msg(struct irq_data *data, struct msi_msg *msg)
 		slot_write(&twin->table[data->hwirq], msg);
 }
 
-static int twin_get_irqchip_state(struct irq_data *data, enum irqchip_irq_state which, bool *state)
-{
-	struct twin *twin = irq_data_get_irq_chip_data(data);
-
-	if (which != IRQCHIP_STATE_PENDING)
-		return -EINVAL;
-	*state = twin_has(twin, data->hwirq) && slot_pending(&twin->table[data->hwirq]);
-	return 0;
-}
-
 #endif
 
 /* ---- domain ---- */
@@ -140,9 +130,7 @@ static const struct msi_domain_template twin_template = {
 		.irq_unmask		= twin_irq_unmask,
 		/* Else disable_irq() masks at the next interrupt only. */
 		.irq_disable		= twin_irq_mask,
-		.irq_enable		= twin_irq_unmask,
 		.irq_write_msi_msg	= twin_irq_write_msi_msg,
-		.irq_get_irqchip_state	= twin_get_irqchip_state,
 		.flags			= IRQCHIP_ONESHOT_SAFE,
 	},
 	.ops.set_desc		= twin_set_desc,

@@ -3,11 +3,7 @@
 //! An irq chip cannot mask its messages.
 
 use kernel::{
-    ims::{
-        Chip,
-        Message,
-        State, //
-    },
+    ims::Chip,
     prelude::*, //
 };
 
@@ -20,11 +16,15 @@ impl Chip for Unmaskable { //~ E0046
 
     fn unmask(&self, _slot: usize) {}
 
-    fn state(&self, _slot: usize) -> Option<State> {
+    fn is_masked(&self, _slot: usize) -> Option<bool> {
         None
     }
 
-    fn write_message(&self, _slot: usize, _message: Message) {}
+    fn is_pending(&self, _slot: usize) -> Option<bool> {
+        None
+    }
+
+    fn write_message(&self, _slot: usize, _address: u64, _data: u32) {}
 }
 
 include!("module.inc");

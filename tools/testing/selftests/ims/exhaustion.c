@@ -142,7 +142,7 @@ TEST_F_TIMEOUT(ims, beyond_vectors, 60)
 		EXPECT_EQ(irqs[count].slot, none.slot);
 		EXPECT_EQ(IDXD_IMS_STATE_MASKED, ims_flags(&none));
 		ASSERT_EQ(0, ims_free(&none));
-		EXPECT_EQ(0, ims_counter("retired"));
+		EXPECT_EQ(0, ims_counter("stuck"));
 	}
 
 	/* Vectors of others can be used. */
@@ -153,7 +153,7 @@ TEST_F_TIMEOUT(ims, beyond_vectors, 60)
 		ASSERT_EQ(0, ims_free(&others[i]));
 	free(others);
 	EXPECT_EQ(count, ims_counter("used"));
-	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_EQ(0, ims_counter("stuck"));
 
 	more = bind_until_full(_metadata, irqs, full, rest);
 	EXPECT_LT(0, more);

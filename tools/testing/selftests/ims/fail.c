@@ -289,7 +289,7 @@ static int prepare_pending(void)
 
 static bool is_clean(void)
 {
-	return ims_flags(&irq) == IDXD_IMS_STATE_MASKED && !ims_counter("retired");
+	return ims_flags(&irq) == IDXD_IMS_STATE_MASKED && !ims_counter("stuck");
 }
 
 static int mask(void)

@@ -248,7 +248,7 @@ static inline void describe_all(struct description *what)
 		describe_paths(what, path_of(PCI_DEVICES "%s/%s", ims_bdf, device_paths[i]));
 	describe_lines(what, "/proc/interrupts", true, ims_bdf, ims_bdf);
 	describe_lines(what, "/proc/iomem", true, DRIVER, DRIVER);
-	describe_lines(what, path_of("%s/counters", ims_dir), false, "used", "retired");
+	describe_lines(what, path_of("%s/counters", ims_dir), false, "used", "stuck");
 	describe_lines(what, attribute_of(0, "min"), false, "", "");
 	describe_lines(what, attribute_of(0, "max"), false, "", "");
 	describe_domains(what);

@@ -431,9 +431,9 @@ TEST_F_TIMEOUT(ims, random_calls, DEADLINE_S + 15)
 		}
 	}
 	EXPECT_LE(iterations, made(&arena->reports[0]) + made(&arena->reports[1]));
-	TH_LOG("%llu ms, %lld slots in use, %lld were freed while pending",
+	TH_LOG("%llu ms, %lld slots in use, %lld stayed pending",
 	       (unsigned long long)(now_ms() - begin), (long long)ims_counter("used"),
-	       (long long)ims_counter("retired"));
+	       (long long)ims_counter("stuck"));
 
 	/* What is left is that of the files that are still open. */
 	for (int i = 0; i < SHARED_FILES; i++)

@@ -342,7 +342,7 @@ static inline int ims_bind_driver(const char *what)
 	return write_text(path_of("/sys/bus/pci/drivers/" DRIVER "/%s", what), ims_bdf);
 }
 
-/* Brings retired slots and limits back to what they were. */
+/* Brings limits and counters back to what they were. */
 static inline int ims_rebind(void)
 {
 	/* It may be unbound already. */
@@ -882,7 +882,7 @@ static inline void allow_more_files(void)
  */
 FIXTURE(ims) {
 	int kmsg;
-	/* The test leaves retired slots, or limits. */
+	/* The test leaves limits, or counters. */
 	bool rebind;
 };
 
@@ -899,10 +899,10 @@ FIXTURE_SETUP(ims)
 		ims_break(FAULT_NONE, 0);
 		page_write(PAGE_COUNTER_RESET, 1);
 	}
-	if (ims_counter("used") || ims_counter("retired") || !ims_wqs())
+	if (ims_counter("used") || ims_counter("stuck") || !ims_wqs())
 		ASSERT_EQ(0, ims_rebind());
 	ASSERT_EQ(0, ims_counter("used"));
-	ASSERT_EQ(0, ims_counter("retired"));
+	ASSERT_EQ(0, ims_counter("stuck"));
 	ASSERT_LT(0, ims_wqs()) TH_LOG("no %s", node_of(0));
 	allow_more_files();
 	self->kmsg = open_log();
@@ -919,7 +919,7 @@ FIXTURE_TEARDOWN(ims)
 	if (self->rebind)
 		EXPECT_EQ(0, ims_rebind());
 	EXPECT_EQ(0, ims_counter("used"));
-	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_EQ(0, ims_counter("stuck"));
 	EXPECT_NO_VIOLATIONS();
 	EXPECT_TRUE(log_is_clean(_metadata, self->kmsg));
 }

@@ -152,7 +152,7 @@ static inline void expect_kept(struct __test_metadata *_metadata, struct kept *k
 
 	ims_close(kept->file);
 	EXPECT_EQ(0, ims_counter("used"));
-	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_EQ(0, ims_counter("stuck"));
 	EXPECT_TRUE(ims_delivers(1, 4));
 }
 

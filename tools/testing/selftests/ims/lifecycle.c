@@ -167,7 +167,7 @@ TEST_F_TIMEOUT(lifecycle, pending_when_freed, 60)
 		else
 			ASSERT_EQ(0, ims_free(&irq));
 		EXPECT_EQ(0, ims_counter("used"));
-		EXPECT_EQ(0, ims_counter("retired"));
+		EXPECT_EQ(0, ims_counter("stuck"));
 		EXPECT_EQ(0, take(irq.eventfd));
 
 		count = ims_alloc_all(&irqs);
@@ -227,7 +227,7 @@ TEST_F_TIMEOUT(lifecycle, unbind_under_traffic, 60)
 		ims_close(file);
 		ASSERT_EQ(0, ims_bind_driver("bind"));
 		EXPECT_TRUE(works());
-		EXPECT_EQ(0, ims_counter("retired"));
+		EXPECT_EQ(0, ims_counter("stuck"));
 	}
 }
 
@@ -280,7 +280,7 @@ TEST_F_TIMEOUT(lifecycle, reload_under_traffic, 60)
 		EXPECT_TRUE(is_gone());
 		ASSERT_EQ(0, ims_load(""));
 		EXPECT_TRUE(works());
-		EXPECT_EQ(0, ims_counter("retired"));
+		EXPECT_EQ(0, ims_counter("stuck"));
 	}
 }
 

@@ -108,7 +108,7 @@ TEST_F(ims, raised_while_free_for_good)
 	ASSERT_EQ(0, ims_alloc(file, -1, &next));
 	EXPECT_EQ(irqs[1].slot, next.slot);
 	EXPECT_STATE(&next, true, false);
-	EXPECT_EQ(1, ims_counter("retired"));
+	EXPECT_EQ(1, ims_counter("stuck"));
 	EXPECT_EQ(1, ims_counter("used"));
 
 	/* A message that is lost on its way was sent: its slot is clean. */
@@ -122,7 +122,7 @@ TEST_F(ims, raised_while_free_for_good)
 	ASSERT_EQ(0, ims_alloc(file, -1, &next));
 	EXPECT_EQ(irqs[3].slot, next.slot);
 	EXPECT_STATE(&next, true, false);
-	EXPECT_EQ(1, ims_counter("retired"));
+	EXPECT_EQ(1, ims_counter("stuck"));
 	free(irqs);
 }
 
@@ -385,7 +385,7 @@ TEST_F_TIMEOUT(ims, killed_in_a_stream, 60)
 		EXPECT_TRUE(wait_for(!ims_counter("used"))) TH_LOG("after kill %d", i);
 	}
 	/* What it had just raised was pending when it was freed, and is nobody's. */
-	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_EQ(0, ims_counter("stuck"));
 	EXPECT_TRUE(ims_delivers(0, 8));
 }
 

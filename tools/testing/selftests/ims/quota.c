@@ -367,7 +367,7 @@ TEST_F_TIMEOUT(ims, pending_takes_no_slots, 60)
 		ASSERT_EQ(0, ims_free(&irq));
 		close(irq.eventfd);
 	}
-	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_EQ(0, ims_counter("stuck"));
 	EXPECT_EQ(0, ims_counter("used"));
 	EXPECT_EQ(slots, ims_counter("slots"));
 	EXPECT_TRUE(ims_delivers(1, 4));

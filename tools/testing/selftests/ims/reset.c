@@ -86,7 +86,7 @@ TEST_F_TIMEOUT(reset, between_calls, 60)
 	raise_one(_metadata, &irqs[1], 1);
 	EXPECT_ARRIVED_IN_ALL(&irqs[1], 1);
 	EXPECT_EQ(1, ims_counter("used"));
-	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_EQ(0, ims_counter("stuck"));
 }
 
 /* May a descriptor or a command meet a reset? Only that it did, it says so. */
@@ -157,7 +157,7 @@ TEST_F_TIMEOUT(reset, under_traffic, 90)
 	}
 	ims_close_all();
 	EXPECT_TRUE(wait_for(!ims_counter("used")));
-	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_EQ(0, ims_counter("stuck"));
 	EXPECT_TRUE(ims_delivers(0, 8));
 	EXPECT_TRUE(ims_delivers(1, 8));
 }
@@ -214,7 +214,7 @@ TEST_F_TIMEOUT(reset, while_files_close, 60)
 	}
 	EXPECT_TRUE(stop(child));
 	EXPECT_TRUE(wait_for(!ims_counter("used")));
-	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_EQ(0, ims_counter("stuck"));
 	EXPECT_TRUE(ims_delivers(1, 8));
 }
 

@@ -580,7 +580,7 @@ static bool check_one(struct soak *soak, struct tally *tally)
 
 static bool check_all(struct soak *soak)
 {
-	int64_t allocated = 0, used, retired;
+	int64_t allocated = 0, used, stuck;
 	struct tally *tally;
 
 	note(soak, NULL, CHECK);
@@ -593,10 +593,10 @@ static bool check_all(struct soak *soak)
 			return false;
 	}
 	used = ims_counter("used");
-	retired = ims_counter("retired");
-	if (used != allocated || retired)
-		return wrong(soak, NULL, "%lld slots are in use and %lld retired, not %lld",
-			     (long long)used, (long long)retired, (long long)allocated);
+	stuck = ims_counter("stuck");
+	if (used != allocated || stuck)
+		return wrong(soak, NULL, "%lld slots are in use, not %lld, and %lld stayed pending",
+			     (long long)used, (long long)allocated, (long long)stuck);
 	start_source(soak);
 	return true;
 }

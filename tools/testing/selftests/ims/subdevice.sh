@@ -97,7 +97,7 @@ in_all_states()
 unbind_frees_all()
 {
 	used_is 0 4 && change unbind 0 && has_no_attributes 0 && [ "$(rows 0)" = 0 ] &&
-		counter_is retired 0 && counter_is used 1
+		counter_is stuck 0 && counter_is used 1
 }
 
 others_deliver()
@@ -165,7 +165,7 @@ device_unbound()
 
 device_bound()
 {
-	echo "$bdf" > "$bus/drivers/$driver/bind" && counter_is used 0 && counter_is retired 0 &&
+	echo "$bdf" > "$bus/drivers/$driver/bind" && counter_is used 0 && counter_is stuck 0 &&
 		delivers 0 && delivers 1 && open_file_is_dead 1 && release 1 && release 2 &&
 		below_the_device && nodes_are_for_root
 }

@@ -106,7 +106,7 @@ static void expect_back(struct __test_metadata *_metadata, int reads)
 	ims_break(FAULT_NONE, 0);
 	ASSERT_EQ(0, ims_bind_driver("bind")) TH_LOG("after %d reads", reads);
 	EXPECT_EQ(0, ims_counter("used"));
-	EXPECT_EQ(0, ims_counter("retired"));
+	EXPECT_EQ(0, ims_counter("stuck"));
 	ASSERT_TRUE(ims_delivers(0, 1)) TH_LOG("after %d reads", reads);
 	new_lines();
 }

@@ -116,7 +116,7 @@ TEST_F_TIMEOUT(unbind, subdevice, 60)
 
 		/* The file is still open, but what it had is not any more. */
 		EXPECT_EQ(1, ims_counter("used"));
-		EXPECT_EQ(0, ims_counter("retired"));
+		EXPECT_EQ(0, ims_counter("stuck"));
 		EXPECT_FALSE(exists(node_of(0)));
 		EXPECT_EQ(-ENOENT, ims_open(0));
 		EXPECT_FALSE(exists(path_of("/sys/kernel/irq/%u", self->held.bound.virq)));
@@ -169,7 +169,7 @@ TEST_F_TIMEOUT(unbind, device, 60)
 
 		ASSERT_EQ(0, ims_bind_driver("bind"));
 		EXPECT_EQ(0, ims_counter("used"));
-		EXPECT_EQ(0, ims_counter("retired"));
+		EXPECT_EQ(0, ims_counter("stuck"));
 		expect_gone(_metadata, &self->held);
 		EXPECT_TRUE(ims_delivers(0, 4));
 		EXPECT_TRUE(ims_delivers(1, 4));
@@ -280,7 +280,7 @@ TEST_F_TIMEOUT(unbind, device_under_traffic, 90)
 		ASSERT_EQ(0, ims_bind_driver("bind"));
 		ims_close(second.file);
 		EXPECT_EQ(0, ims_counter("used"));
-		EXPECT_EQ(0, ims_counter("retired"));
+		EXPECT_EQ(0, ims_counter("stuck"));
 		EXPECT_TRUE(ims_delivers(0, 8));
 		EXPECT_TRUE(ims_delivers(1, 8));
 	}
