@@ -22,7 +22,8 @@ def repo_files():
             yield paths.REPO / top / name
 
 
-def call(name, command, env=None, **options):
+def call(name, command, env=None, silent=False, **options):
+    """Passes if the command succeeds, and if it is to be silent, prints nothing."""
     done = subprocess.run(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
@@ -33,7 +34,7 @@ def call(name, command, env=None, **options):
         env={**(env or os.environ), "TERM": "dumb"},
         **options,
     )
-    if done.returncode:
+    if done.returncode or silent and done.stdout:
         return failed(name, *done.stdout.splitlines()[-40:])
     return Result(name)
 
@@ -65,12 +66,15 @@ def rustfmt(source):
 
 
 def rustfmt_all(name, files, settings):
-    """File by file on stdin, for a named file drags in the modules that it declares."""
+    """File by file on stdin, for a named file drags in the modules that it declares.
+
+    Of stdin, rustfmt prints what differs, and succeeds."""
     config = ["--config-path", settings] if settings.name == ".rustfmt.toml" else []
     notes = []
     for path in files:
         with open(path, "rb") as file:
-            done = call(name, ["rustfmt", "--check", "--edition", "2021", *config], stdin=file)
+            command = ["rustfmt", "--check", "--edition", "2021", *config]
+            done = call(name, command, silent=True, stdin=file)
         if done.status == FAIL:
             notes += [str(path.relative_to(paths.REPO)), *done.notes]
     if not files:
