@@ -13,7 +13,7 @@
 //! ```
 //!
 //! To get an interrupt, a driver implements [`Chip`], which stores messages in
-//! slots and masks them; makes a [`Domain`] of it while a [`Holder`] is at hand; allocates an
+//! slots and masks slots; makes a [`Domain`] of it while a [`Holder`] is at hand; allocates an
 //! [`Interrupt`]; and requests it with a [`Handler`](crate::held::Handler).
 //!
 //! # Examples

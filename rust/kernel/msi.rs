@@ -16,12 +16,15 @@ use crate::prelude::*;
 /// commands. A device that cannot mask a message, or cannot tell whether one is pending, cannot
 /// implement it.
 ///
-/// All methods but [`Self::enable`] and [`Self::flush`] run in atomic context: with a raw spinlock
-/// held and interrupts off, on `PREEMPT_RT` too. They must not sleep, allocate, or take a lock that
-/// may sleep. Calls for one slot are serialised, but for those that only read; calls for different
-/// slots are not. They are not called while the domain is suspended.
+/// All methods but [`Self::enable`] and [`Self::flush`] may run in atomic context: with a raw
+/// spinlock held and interrupts off, on `PREEMPT_RT` too. They must not sleep, allocate, or take a
+/// lock that may sleep. Some calls are made with interrupts on. Calls for one slot are serialised,
+/// but for those that only read; calls for different slots are not. They are not called while the
+/// domain is suspended.
 ///
-/// Writes may be posted: the domain calls [`Self::is_masked`] after [`Self::mask`].
+/// Writes may be posted: the domain reads after [`Self::mask`]. When [`Self::is_masked`] or
+/// [`Self::is_pending`] returns, earlier writes have reached the device, and messages which it sent
+/// before have left it.
 #[vtable]
 pub trait Chip: Send + Sync {
     /// Name of the irq chip, in the style of `IDXD-IMS`.
@@ -33,9 +36,7 @@ pub trait Chip: Send + Sync {
     /// Unmasks `slot`: a latched interrupt is sent once, and no longer latched.
     fn unmask(&self, slot: usize);
 
-    /// Reads from the device whether `slot` is masked. When this returns, earlier writes have
-    /// reached the device, and messages which it sent before have left it. `None` if the device
-    /// does not respond.
+    /// Reads from the device whether `slot` is masked. `None` if the device does not respond.
     fn is_masked(&self, slot: usize) -> Option<bool>;
 
     /// Reads from the device whether `slot` has latched an interrupt. `None` if the device does not

@@ -103,8 +103,10 @@ impl Chip for QueueChip<'_> {
     }
 
     fn write_message(&self, slot: usize, address: u64, data: u32) {
-        self.contexts.change(slot, |c| io_write!(c, .address, address));
-        self.contexts.change(slot, |c| io_write!(c, .data, data));
+        self.contexts.change(slot, |c| {
+            io_write!(c, .address, address);
+            io_write!(c, .data, data);
+        });
     }
 
     fn enable(&self) -> Result {
@@ -149,8 +151,10 @@ impl Handler for QueueHandler {
 
 type Queue<'a> = Registration<'a, Interrupt<'a, QueueChip<'a>>, QueueHandler>;
 
+#[pin_data]
 struct Sample<'a> {
-    queues: Queues<'a>,
+    #[pin]
+    queues: Mutex<KVec<Queue<'a>>>,
     regs: Registers<'a>,
     domain: &'a Domain<QueueChip<'a>>,
 }
@@ -171,17 +175,18 @@ impl<'a> Sample<'a> {
         let domain = Domain::new(holder, slots, QueueChip { regs, contexts })
             .inspect_err(|e| dev_err!(dev, "cannot use the message store: {e:?}\n"))?;
 
-        let (handlers, mut queues) = (holder.handlers(), KVec::new());
+        let (device, handlers) = (dev.as_ref().name(), holder.handlers());
+        let mut queues = KVec::new();
         for number in 0..slots.min(MAX_QUEUES) {
-            let name = holder.name(fmt!("rust_driver_ims-{}-queue{number}", dev.as_ref().name()))?;
+            let name = holder.name(fmt!("rust_driver_ims-{device}-queue{number}"))?;
             let interrupt = domain.alloc()?;
             let queue = handlers.request(interrupt, Flags::TRIGGER_NONE, name, Ok(QueueHandler));
             queues.push(queue.map_err(|(error, _)| error)?, GFP_KERNEL)?;
         }
         dev_info!(dev, "{} of {slots} queues\n", queues.len());
 
-        let queues = KBox::pin_init(new_mutex!(queues), GFP_KERNEL)?;
-        Ok(KBox::pin(Self { queues, regs, domain }, GFP_KERNEL)?)
+        let sample = try_pin_init!(Self { queues <- new_mutex!(queues), regs, domain }? Error);
+        KBox::pin_init(sample, GFP_KERNEL)
     }
 }
 
@@ -241,8 +246,6 @@ register! {
     /// Raises the interrupt of a queue.
     DOORBELL(u32) @ 0x1c { 15:0 queue; }
 }
-
-type Queues<'a> = Pin<KBox<Mutex<KVec<Queue<'a>>>>>;
 
 fn publish<'s, 'b>(_sample: &'s Sample<'b>, publisher: &Publisher<'_, 's, HeldSample>) -> Result {
     publisher.debugfs("rust_driver_ims", files)

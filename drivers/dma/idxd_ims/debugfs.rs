@@ -3,6 +3,7 @@
 //! Files in debugfs: counters, and the slots in use.
 
 use crate::{
+    chip::Chip,
     device::Device,
     HeldState, //
 };
@@ -38,17 +39,27 @@ fn show_slots(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     })
 }
 
+/// Reads address and data of the message in `slot`.
+fn message(chip: &Chip<'_>, slot: usize) -> Option<(u64, u32)> {
+    let slot = chip.slots.get(slot)?;
+    let hi = u64::from(io_read!(slot, .address_hi));
+    let address = hi << 32 | u64::from(io_read!(slot, .address_lo));
+
+    Some((address, io_read!(slot, .data)))
+}
+
 /// Prints message and state of `slot`, from its registers.
 fn show_slot(device: &Device<'_>, slot: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let state = device.domain.is_masked(slot).zip(device.domain.is_pending(slot));
-    let (Some((masked, pending)), Some(registers)) = (state, device.slots.get(slot)) else {
+    let domain = device.domain;
+    let (Some(pending), Some(masked), Some((address, data))) = (
+        domain.is_pending(slot),
+        domain.is_masked(slot),
+        domain.read(slot, |chip| message(chip, slot)),
+    ) else {
         return writeln!(f, "{:>18} {:>8} unknown", "-", "-");
     };
     let masked = if masked { "masked" } else { "unmasked" };
     let pending = if pending { ",pending" } else { "" };
-    let address = u64::from(io_read!(registers, .address_hi)) << 32
-        | u64::from(io_read!(registers, .address_lo));
-    let data = io_read!(registers, .data);
 
     writeln!(f, "{address:#018x} {data:08x} {masked}{pending}")
 }

@@ -220,11 +220,12 @@ impl<'a> Session<'a> {
         let interrupt = self.interrupt(state.id)?;
         let slot = interrupt.source().slot().into();
         state.flags = 0;
-        if domain.is_masked(slot).ok_or(EIO)? {
-            state.flags |= uapi::IDXD_IMS_STATE_MASKED;
-        }
+        // In this order: an interrupt that is masked in between is not pending and unmasked.
         if domain.is_pending(slot).ok_or(EIO)? {
             state.flags |= uapi::IDXD_IMS_STATE_PENDING;
+        }
+        if domain.is_masked(slot).ok_or(EIO)? {
+            state.flags |= uapi::IDXD_IMS_STATE_MASKED;
         }
         state.count = interrupt.count();
         Ok(())

@@ -53,7 +53,7 @@ pub(super) struct Base {
     pub(super) sink: SetOnce<(u64, u32)>,
     /// The Linux interrupt number of the sink, once it has its handler.
     sink_virq: Atomic<u32>,
-    /// How often a slot stayed pending when it was to be allocated.
+    /// How often draining a slot failed.
     pub(super) stuck: Atomic<u32>,
 
     // See power.rs.
@@ -74,7 +74,6 @@ pub(super) struct Base {
     pub(super) work: Opaque<bindings::work_struct>,
 }
 
-#[inline(never)]
 pub(super) fn check(pdev: &pci::Device<Bound>, size: u32) -> Result {
     let dev: &Device<Bound> = pdev.as_ref();
     let token = bindings::irq_domain_bus_token_DOMAIN_BUS_PCI_DEVICE_IMS;
@@ -123,8 +122,7 @@ unsafe extern "C" fn drop_interrupt(_virq: c_int, _cookie: *mut c_void) -> bindi
 impl Base {
     /// # Safety
     ///
-    /// `slot` must be valid for writes, and pinned. It is not initialised if this fails.
-    #[inline(never)]
+    /// `slot` must be valid for writes, and pinned.
     pub(super) unsafe fn init(
         slot: *mut Self,
         dev: &Device<Bound>,
@@ -184,8 +182,8 @@ impl Base {
         // SAFETY: The interrupt was just allocated. `remove()` unregisters the handler, before the
         // name can go away, which is static.
         to_result(unsafe {
-            let (name, cookie) = (template.chip.name, core::ptr::from_ref(self));
-            bindings::request_irq(virq, Some(drop_interrupt), 0, name, cookie.cast_mut().cast())
+            let (name, cookie) = (template.chip.name, core::ptr::from_ref(self).cast_mut());
+            bindings::request_irq(virq, Some(drop_interrupt), 0, name, cookie.cast())
         })?;
         self.sink_virq.store(virq, Relaxed);
         Ok(())
@@ -204,17 +202,17 @@ impl Base {
     ) -> Result<(u16, u32)> {
         self.check()?;
         let free = |slot| self.slots.free(owner, slot);
-        // After a failure the next call begins with another slot.
-        let (mut more, mut may_drain) = (self.size, true);
+        let (mut more, mut may_drain) = (None, true);
         let slot = loop {
             let slot = self.slots.take(owner)?;
             match is_clean(slot.into(), &mut may_drain) {
                 Ok(true) => break slot,
-                // Another slot, if it is only this one.
                 result => {
                     free(slot);
                     result?;
-                    more = more.checked_sub(1).ok_or(ENOSPC)?;
+                    // Once round all free slots, and one more: the next call drains another one.
+                    let left = more.unwrap_or_else(|| self.size - self.slots.used() as usize);
+                    more = Some(left.checked_sub(1).ok_or(ENOSPC)?);
                 }
             }
         };
@@ -226,13 +224,12 @@ impl Base {
     fn alloc_at(&self, index: c_uint) -> Result<u32> {
         let (dev, none, mut cookie) = (self.dev.as_raw(), null(), pin_init::zeroed());
 
-        // SAFETY: The device has MSI data, and the callers checked that the domain exists.
+        // SAFETY: The device has MSI data. The core fails if there is no domain.
         let map = unsafe { msi_domain_alloc_irq_at(dev, DOMAIN_ID, index, none, &mut cookie) };
         // CAST: It is positive.
         to_result(map.index).map(|()| map.virq as u32)
     }
 
-    #[inline(never)]
     pub(super) fn for_each(&self, f: &mut dyn FnMut(u16, u32, u32)) {
         const ALL: c_uint = bindings::msi_desc_filter_MSI_DESC_ASSOCIATED;
         let dev = self.dev.as_raw();

@@ -118,13 +118,13 @@ impl<C: Chip> Domain<C> {
     /// Reads from the device whether `slot` is masked. `None` if there is no such slot, the device
     /// does not respond, or the domain is suspended.
     pub fn is_masked(&self, slot: usize) -> Option<bool> {
-        self.read(slot, C::is_masked)
+        self.read(slot, |chip| chip.is_masked(slot))
     }
 
     /// Reads from the device whether `slot` is pending, which includes what was pending when the
     /// domain was suspended and is still to be delivered. `None` as for [`Self::is_masked`].
     pub fn is_pending(&self, slot: usize) -> Option<bool> {
-        Some(self.read(slot, C::is_pending)? | self.base.is_kept(slot))
+        Some(self.read(slot, |chip| chip.is_pending(slot))? | self.base.is_kept(slot))
     }
 
     /// Returns how many slots are in use.
@@ -132,7 +132,7 @@ impl<C: Chip> Domain<C> {
         self.base.slots.used()
     }
 
-    /// Returns how often a slot stayed pending when it was to be allocated.
+    /// Returns how often draining a slot failed.
     pub fn stuck(&self) -> u32 {
         self.base.stuck.load(Relaxed)
     }

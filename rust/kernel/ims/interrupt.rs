@@ -37,8 +37,8 @@ impl<'a, C: Chip> Owner<'a, C> {
     /// # Errors
     ///
     /// - [`EDQUOT`] if the owner has its maximum.
-    /// - [`ENOSPC`] if no slot is left, or none beyond the minimums of other owners, or the parent
-    ///   domain has no entry left.
+    /// - [`ENOSPC`] if no slot is left, or none beyond the minimums of other owners, if those left
+    ///   stay pending, or if the parent domain has no entry left.
     /// - [`EIO`] if the slot does not respond, [`EAGAIN`] while the domain is suspended or being
     ///   removed.
     /// - The error with which the device did not take an earlier change, and [`ENOMEM`].
@@ -82,7 +82,8 @@ pub struct Interrupt<'a, C: Chip> {
 
 impl<'a, C: Chip> Interrupt<'a, C> {
     pub(super) fn new(domain: &'a Domain<C>, owner: u16) -> Result<Self> {
-        let (slot, virq) = domain.base.alloc(owner, &|slot, drain| domain.is_clean(slot, drain))?;
+        let base = &domain.base;
+        let (slot, virq) = base.alloc(owner, &|slot, drain| domain.is_clean(slot, drain))?;
 
         // INVARIANT: Just allocated for this object.
         Ok(Self {
@@ -114,7 +115,6 @@ impl<'a, C: Chip> Interrupt<'a, C> {
     pub fn slot(&self) -> u16 {
         self.slot
     }
-
 }
 
 impl<C: Chip> Drop for Interrupt<'_, C> {
@@ -138,7 +138,6 @@ unsafe impl<C: Chip> Source for Interrupt<'_, C> {
 }
 
 impl Base {
-    #[inline(never)]
     fn free(&self, owner: u16, slot: u16) {
         if !self.exists() {
             // The domain has freed it.
@@ -155,11 +154,11 @@ impl Base {
 }
 
 impl<C: Chip> Domain<C> {
-    /// Returns whether `slot`, which has no interrupt, brings its next owner nothing that was
-    /// raised for an earlier one. Drains the first that is pending: `may_drain` is false then.
+    /// Drains a stale pending interrupt if `may_drain`, which is cleared then. Returns `true` if
+    /// the slot can be reused.
     #[inline(never)]
     fn is_clean(&self, slot: usize, may_drain: &mut bool) -> Result<bool> {
-        match self.read(slot, C::is_pending) {
+        match self.read(slot, |chip| chip.is_pending(slot)) {
             Some(false) => Ok(true),
             Some(true) if core::mem::take(may_drain) => self.drain(slot),
             Some(true) => Ok(false),
@@ -176,7 +175,7 @@ impl<C: Chip> Domain<C> {
         let (address, data) = self.base.sink.copy().ok_or(EIO)?;
         chip.write_message(slot, address, data);
         chip.unmask(slot);
-        // If this fails, so does what follows.
+        // What follows shows whether this failed.
         let _ = self.flush_alone().and_then(|()| {
             read_poll_timeout(
                 || chip.is_pending(slot).ok_or(EIO),

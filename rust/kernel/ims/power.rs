@@ -75,13 +75,14 @@ impl<C: Chip> Domain<C> {
         }
     }
 
-    /// Calls `read` for `slot`, unless the domain is suspended.
+    /// Calls `read` with the chip, to read from `slot`. `None` if there is no such slot or the
+    /// domain is suspended, or as `read` returns. `read` must not sleep.
     #[inline(always)]
-    pub(super) fn read(&self, slot: usize, read: fn(&C, usize) -> Option<bool>) -> Option<bool> {
+    pub fn read<T>(&self, slot: usize, read: impl FnOnce(&C) -> Option<T>) -> Option<T> {
         // `close()` waits for it.
         let _guard = rcu::read_lock();
 
-        read(self.awake(slot)?, slot)
+        read(self.awake(slot)?)
     }
 
     /// Flushes later that a slot was changed, as that may be in atomic context.

@@ -258,7 +258,7 @@ static int twin_alloc(struct twin *twin, struct twin_irq *irq, u16 owner)
 	struct msi_map map;
 	int slot;
 
-	/* One that stays pending is not given out again: it stays reserved. */
+	/* One that stays pending is lost, for short. */
 	do {
 		slot = slots_take(&twin->slots, owner);
 		if (slot < 0)

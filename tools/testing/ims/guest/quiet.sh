@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# TAP: CPUs that have nothing to do with an interrupt are not disturbed when it is requested and freed.
+# TAP: requesting and freeing an interrupt does not disturb CPUs that have nothing to do with it.
 # The kernel's line isolates CPUs 2 to 7.
-lives=100
+cycles=100
 # shellcheck source=tools/testing/ims/guest/tap.sh
 . guest/tap.sh
 
@@ -12,7 +12,7 @@ counts()
 	awk -v row="$1:" '$1 == row { for (cpu = 2; cpu < 8; cpu++) print $(cpu + 2) }' /proc/interrupts
 }
 
-live()
+cycle()
 {
 	calls=$1
 	set --
@@ -28,9 +28,9 @@ quiet()
 {
 	counts "$1" >/tmp/after
 	most=$(paste "/tmp/before.$1" /tmp/after | awk '{ if ($2 - $1 > most) most = $2 - $1 } END { print most + 0 }')
-	echo "# $lives lives: at most $most $2 on a CPU"
-	[ "$(wc -l </tmp/after)" = 6 ] && [ "$most" -lt $((lives / 10)) ]
-	report $? "few $2"
+	echo "# $cycles cycles: at most $most $2 on a CPU"
+	[ "$(wc -l </tmp/after)" = 6 ] && [ "$most" -lt $((cycles / 10)) ]
+	report $? "hardly any $2"
 }
 
 echo "KTAP version 1"
@@ -39,11 +39,11 @@ insmod modules/idxd_ims.ko
 set -- /dev/idxd_ims/*.wq0
 wq=$1
 # What happens at the first time only.
-live 3 >/tmp/first
+cycle 3 >/tmp/first
 for row in RES CAL TLB; do
 	counts $row >/tmp/before.$row
 done
-check "interrupts live and die" $lives "$(live $lives)"
+check "$cycles interrupts are requested and freed" $cycles "$(cycle $cycles)"
 quiet RES reschedulings
 quiet CAL "function calls"
 quiet TLB "TLB shootdowns"

@@ -68,7 +68,7 @@ static int __init store_init(void)
 		slots[i] = 1;
 	}
 	msi_domain_restore_irqs(dev, id, false);
-	good = slots[0] > 1 && slots[0] & 1;
+	good = slots[0] > 1 && slots[1] > 1 && slots[0] & slots[1] & 1;
 	msi_domain_restore_irqs(dev, id, true);
 	good = good && !(slots[0] & 1) && slots[1] & 1;
 	pr_info("%sok 2 messages are restored, then masks\n", good ? "" : "not ");

@@ -69,10 +69,11 @@ TEST_F(ims, raised_while_free)
 	ASSERT_EQ(0, ims_free(&irq));
 	page_write(PAGE_RAISE, irq.slot);
 
-	/* All, so that it is among them unless it is out of use. */
+	/* All, so that it is among them unless it was passed over. */
 	self->rebind = true;
 	count = ims_alloc_all(&irqs);
 	ASSERT_LT(0, count);
+	EXPECT_EQ(0, ims_counter("stuck"));
 	for (int i = 0; i < count; i++) {
 		if (irqs[i].slot != irq.slot)
 			continue;
@@ -85,10 +86,10 @@ TEST_F(ims, raised_while_free)
 	free(irqs);
 }
 
-/* A slot that stays pending is out of use, and only that one. */
+/* A slot that stays pending is passed over as long as it does. */
 TEST_F(ims, raised_while_free_for_good)
 {
-	struct ims_irq next, *irqs;
+	struct ims_irq next, *irqs, *others;
 	int count, file = ims_open(0);
 
 	if (!ims_page())
@@ -96,34 +97,57 @@ TEST_F(ims, raised_while_free_for_good)
 	ASSERT_LE(0, file);
 	self->rebind = true;
 	count = ims_alloc_all(&irqs);
-	ASSERT_LT(3, count);
+	ASSERT_LT(4, count);
 	for (int i = 0; i < count; i++)
 		ASSERT_EQ(0, ims_free(&irqs[i]));
 	if (count < ims_counter("slots"))
 		SKIP(return, "remapping entries for %d slots", count);
 
-	/* Slots are allocated in turn: after the last the first is next, unless it is pending. */
+	/*
+	 * Slots are allocated in turn: after the last the first is next, unless it is
+	 * pending. One is drained, the second is passed over without that.
+	 */
 	page_write(PAGE_RAISE, irqs[0].slot);
+	page_write(PAGE_RAISE, irqs[1].slot);
 	ims_break(FAULT_STUCK_PENDING, 0);
 	ASSERT_EQ(0, ims_alloc(file, -1, &next));
-	EXPECT_EQ(irqs[1].slot, next.slot);
+	EXPECT_EQ(irqs[2].slot, next.slot);
 	EXPECT_STATE(&next, true, false);
 	EXPECT_EQ(1, ims_counter("stuck"));
 	EXPECT_EQ(1, ims_counter("used"));
 
 	/* A message that is lost on its way was sent: its slot is clean. */
 	ims_break(FAULT_DROP_MESSAGE, 1);
-	page_write(PAGE_RAISE, irqs[2].slot);
-	ASSERT_EQ(0, ims_alloc(file, -1, &next));
-	EXPECT_EQ(irqs[2].slot, next.slot);
-	EXPECT_STATE(&next, true, false);
-	ims_break(FAULT_NONE, 0);
 	page_write(PAGE_RAISE, irqs[3].slot);
 	ASSERT_EQ(0, ims_alloc(file, -1, &next));
 	EXPECT_EQ(irqs[3].slot, next.slot);
 	EXPECT_STATE(&next, true, false);
+	ims_break(FAULT_NONE, 0);
+	page_write(PAGE_RAISE, irqs[4].slot);
+	ASSERT_EQ(0, ims_alloc(file, -1, &next));
+	EXPECT_EQ(irqs[4].slot, next.slot);
+	EXPECT_STATE(&next, true, false);
 	EXPECT_EQ(1, ims_counter("stuck"));
+
+	/* The first two are drained, each by an allocation of its own. */
+	EXPECT_EQ(count - 3, ims_alloc_all(&others));
+	EXPECT_EQ(1, ims_counter("stuck"));
+
+	/* Only slots that stay pending are left. */
+	ASSERT_EQ(0, ims_free(&others[0]));
+	ASSERT_EQ(0, ims_free(&others[1]));
+	page_write(PAGE_RAISE, others[0].slot);
+	page_write(PAGE_RAISE, others[1].slot);
+	ims_break(FAULT_STUCK_PENDING, 0);
+	EXPECT_EQ(-ENOSPC, ims_alloc(file, -1, &next));
+	EXPECT_EQ(-ENOSPC, ims_alloc(file, -1, &next));
+	EXPECT_EQ(3, ims_counter("stuck"));
+	ims_break(FAULT_NONE, 0);
+	EXPECT_EQ(0, ims_alloc(file, -1, &next));
+	EXPECT_EQ(0, ims_alloc(file, -1, &next));
+	EXPECT_EQ(-ENOSPC, ims_alloc(file, -1, &next));
 	free(irqs);
+	free(others);
 }
 
 TEST_F(interrupt, dup)
@@ -387,6 +411,53 @@ TEST_F_TIMEOUT(ims, killed_in_a_stream, 60)
 	/* What it had just raised was pending when it was freed, and is nobody's. */
 	EXPECT_EQ(0, ims_counter("stuck"));
 	EXPECT_TRUE(ims_delivers(0, 8));
+}
+
+/* Allocates without end, and fails each time when the result is written. */
+static void alloc_in_vain(int file)
+{
+	struct idxd_ims_alloc *alloc = share(sizeof(*alloc));
+
+	if (!alloc)
+		_exit(1);
+	*alloc = (struct idxd_ims_alloc) { .size = sizeof(*alloc), .eventfd = -1 };
+	if (mprotect(alloc, sizeof(*alloc), PROT_READ))
+		_exit(1);
+	while (ims_call(file, IDXD_IMS_ALLOC, alloc) == -EFAULT)
+		;
+	_exit(2);
+}
+
+/* Nobody can name an interrupt whose number its owner did not get, nor lose its own. */
+TEST_F_TIMEOUT(ims, failed_copy, 60)
+{
+	const uint64_t end = now_ms() + 3000;
+	int file = ims_open(0), named = 0, lost = 0, rounds = 0;
+	pid_t children[2];
+
+	ASSERT_LE(0, file);
+	for (int i = 0; i < ARRAY_SIZE(children); i++) {
+		children[i] = start();
+		ASSERT_LE(0, children[i]);
+		if (!children[i])
+			alloc_in_vain(file);
+	}
+	for (; now_ms() < end; rounds++) {
+		struct ims_irq irq = { .file = file };
+
+		for (irq.id = 0; irq.id < 3; irq.id++)
+			named += ims_free(&irq) != -ENOENT;
+		ASSERT_EQ(0, ims_alloc(file, -1, &irq));
+		for (int i = 0; i < 3; i++)
+			lost += ims_flags(&irq) < 0;
+		lost += ims_free(&irq) != 0;
+	}
+	for (int i = 0; i < ARRAY_SIZE(children); i++)
+		EXPECT_TRUE(stop(children[i])) TH_LOG("it has ended by itself");
+	EXPECT_LT(10, rounds);
+	EXPECT_EQ(0, named) TH_LOG("of %d rounds", rounds);
+	EXPECT_EQ(0, lost) TH_LOG("of %d rounds", rounds);
+	EXPECT_TRUE(wait_for(!ims_file_used(file)));
 }
 
 /*
