@@ -22,6 +22,10 @@ ifneq ($(DEVICE),)
 override MODEL := $(DEVICE) $(MODEL)
 endif
 
+# As they are given: make would take each $ of a shell command for a variable of its own.
+override CMD := $(value CMD)
+override APPEND := $(value APPEND)
+
 export $(OPTIONS)
 
 help:
