@@ -476,6 +476,8 @@ mod tests {
     #[test]
     fn leaked_handlers_are_unregistered() -> Result {
         static COUNT: Atomic<u32> = Atomic::new(0);
+        // The memory of leaked handlers stays allocated: for kmemleak to find it.
+        static LEAKED: [Atomic<usize>; 3] = [const { Atomic::new(0) }; 3];
         let device = faux::Registration::new(c"ims-kunit", None)?;
         let dummies = [Dummy::new()?, Dummy::new()?, Dummy::new()?];
         let handlers = handlers(&device)?;
@@ -483,11 +485,12 @@ mod tests {
         let lasting: &Handlers<'_> = unsafe { &*core::ptr::from_ref(&*handlers) };
 
         for round in 0..3 {
-            for dummy in &dummies {
+            for (dummy, leaked) in dummies.iter().zip(&LEAKED) {
                 let count = Ok(Count(&COUNT, u32::MAX));
                 let registration = lasting.request(dummy, Flags::TRIGGER_NONE, c"ims-kunit", count);
                 let registration = registration.map_err(|(error, _)| error)?;
                 if round == 2 && dummy.0 != dummies[1].0 {
+                    leaked.store(cookie(&registration.registered.registration), Relaxed);
                     core::mem::forget(registration);
                 }
             }
