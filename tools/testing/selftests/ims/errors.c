@@ -327,6 +327,8 @@ TEST_F(interrupt, eio)
 
 	if (!ims_page())
 		SKIP(return, "no test page");
+	if (!has_handle_commands())
+		SKIP(return, "no handle commands");
 	ASSERT_EQ(0, ims_alloc(self->file, -1, &other));
 	ims_break(FAULT_COMMAND_FAILS, COMMAND_REQUEST_HANDLE << 8 | 0x41);
 	EXPECT_NO_ALLOC(-EIO, 0, self->irq.eventfd, 0, 0);

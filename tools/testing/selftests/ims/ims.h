@@ -79,9 +79,11 @@ enum ims_page {
 	PAGE_SLOTS = 0x8,
 	PAGE_SLOT_ARRAY = 0xc,
 	PAGE_SLOT_STRIDE = 0x10,
+	PAGE_HANDLE_COMMANDS = 0x18,
 	PAGE_REFUSED = 0x50,
 	PAGE_RESETS = 0xa8,
 	PAGE_UNPOWERED = 0xb0,
+	PAGE_LATE = 0xb8,	/* Messages taken after their slot was masked and read */
 	PAGE_RAISE = 0xc0,
 	PAGE_COUNTER_RESET = 0xc4,
 	PAGE_FAULT_ARG = 0xd0,
@@ -788,6 +790,18 @@ static inline bool page_sync(void)
 {
 	page_write(PAGE_SYNC, 0);
 	return wait_for(page_read(PAGE_SYNC));
+}
+
+/* Does the device have commands for interrupt handles? As hardware has it, a handle is a slot. */
+static inline bool has_handle_commands(void)
+{
+	return !ims_page() || page_read(PAGE_HANDLE_COMMANDS);
+}
+
+/* Messages that came too late, see EXPECT_HANDLED_BUT_LATE(). None with handle commands. */
+static inline uint32_t late_messages(void)
+{
+	return ims_page() ? page_read(PAGE_LATE) : 0;
 }
 
 /* What the device counted for a slot: an offset of enum ims_slot_counter. */

@@ -442,7 +442,7 @@ TEST_F_TIMEOUT(ims, failed_copy, 60)
 		if (!children[i])
 			alloc_in_vain(file);
 	}
-	for (; now_ms() < end; rounds++) {
+	for (; now_ms() < end || rounds < 10; rounds++) {
 		struct ims_irq irq = { .file = file };
 
 		for (irq.id = 0; irq.id < 3; irq.id++)
@@ -454,7 +454,6 @@ TEST_F_TIMEOUT(ims, failed_copy, 60)
 	}
 	for (int i = 0; i < ARRAY_SIZE(children); i++)
 		EXPECT_TRUE(stop(children[i])) TH_LOG("it has ended by itself");
-	EXPECT_LT(10, rounds);
 	EXPECT_EQ(0, named) TH_LOG("of %d rounds", rounds);
 	EXPECT_EQ(0, lost) TH_LOG("of %d rounds", rounds);
 	EXPECT_TRUE(wait_for(!ims_file_used(file)));

@@ -48,4 +48,7 @@ pub struct Counters {
     pub source_raises: u64,
     /// Accesses of BAR0 and BAR2 in another power state than D0.
     pub unpowered: u64,
+    /// Messages of a masked slot that the host had not taken when the slot was read. On a bus the
+    /// read would have pushed them. Only counted without handle commands, which wait for them.
+    pub late: u64,
 }

@@ -25,7 +25,7 @@ use log::debug;
 
 use crate::bus::{Bus, Pending};
 use crate::chaos::Act;
-use crate::config::Config;
+use crate::config::{Config, HandleMode};
 use crate::counters::{Counters, SlotCounters};
 use crate::fault::Fault;
 use crate::group::Group;
@@ -54,6 +54,9 @@ pub struct Interrupt {
 /// Whether a job may still use the bus. A reset, an abort or the loss of bus
 /// mastering closes it.
 pub type Gate = Arc<AtomicBool>;
+
+/// Most messages that are followed until the host has taken them.
+const UNCONFIRMED: usize = 1024;
 
 pub struct Device {
     config: Config,
@@ -90,6 +93,8 @@ pub struct Device {
     source: Source,
     /// The slots that a paced source may raise.
     allowed: Vec<bool>,
+    /// Slots whose message the host may not have taken yet, and the answer that comes after it.
+    unconfirmed: VecDeque<(Pending, usize)>,
     /// Until the host has all messages that were sent before SYNC.
     sync: Option<Pending>,
     counters: Counters,
@@ -132,6 +137,7 @@ impl Device {
             sequence: 0,
             source: Source::default(),
             allowed: vec![false; slots],
+            unconfirmed: VecDeque::new(),
             sync: None,
             counters: Counters::default(),
             slot_counters: vec![SlotCounters::default(); slots],
@@ -246,6 +252,7 @@ impl Device {
         self.permissions.fill(0);
         self.slots.fill(Slot::default());
         self.rules.reset();
+        self.unconfirmed.clear();
         self.handles.clear();
     }
 
@@ -352,6 +359,22 @@ impl Device {
         debug!("slot {slot}: message {data:#x} to {address:#x}");
         self.config.chaos.sent(address, data);
         self.post(address, data);
+        if self.config.handles == HandleMode::Identity && self.unconfirmed.len() < UNCONFIRMED {
+            self.unconfirmed.push_back((self.bus.sync(), slot));
+        }
+    }
+
+    /// A slot is read: messages that it sent before it was masked should have arrived.
+    fn count_late(&mut self, slot: usize) {
+        let taken = |(answer, _): &(Pending, usize)| answer.is_over();
+        while self.unconfirmed.front().is_some_and(taken) {
+            self.unconfirmed.pop_front();
+        }
+        if self.slots[slot].mask_bit() {
+            let before = self.unconfirmed.len();
+            self.unconfirmed.retain(|&(_, other)| other != slot);
+            self.counters.late += (before - self.unconfirmed.len()) as u64;
+        }
     }
 
     fn post(&mut self, address: u64, data: u32) {

@@ -14,6 +14,7 @@
 //! | 0x00c | 4 | R | SLOT_ARRAY, offset of the slot counters: 0x1000 |
 //! | 0x010 | 4 | R | SLOT_STRIDE, 16 |
 //! | 0x014 | 4 | R | VECTORS, MSI-X table size |
+//! | 0x018 | 4 | R | HANDLE_COMMANDS, 1 if there are commands for interrupt handles |
 //! | 0x040 | 8 | R | messages sent |
 //! | 0x048 | 8 | R | raises latched by a masked slot |
 //! | 0x050 | 8 | R | messages refused |
@@ -29,6 +30,7 @@
 //! | 0x0a0 | 8 | R | commands completed |
 //! | 0x0a8 | 8 | R | resets (FLR, QEMU, leaving D3hot) |
 //! | 0x0b0 | 8 | R | accesses of BAR0 and BAR2 while not in D0 |
+//! | 0x0b8 | 8 | R | messages that the host took only after their slot was masked and read; if there are no handle commands |
 //! | 0x0c0 | 4 | W | RAISE: raises the slot written |
 //! | 0x0c4 | 4 | W | COUNTER_RESET: any value zeroes all counters |
 //! | 0x0c8 | 4 | RW | RAISE_FIRST |
@@ -116,6 +118,7 @@ pub fn counter(counters: &Counters, offset: u64) -> Option<u32> {
         counters.commands,
         counters.resets,
         counters.unpowered,
+        counters.late,
     ];
     entry(&values, COUNTERS, offset)
 }

@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use super::Device;
+use crate::config::HandleMode;
 use crate::counters::{Counters, SlotCounters};
 use crate::fault::Fault;
 use crate::regs::{half, intcause};
@@ -35,6 +36,7 @@ impl Device {
             0x0c => page::SLOT_ARRAY as u32,
             0x10 => page::SLOT_STRIDE as u32,
             0x14 => self.config.vectors.into(),
+            0x18 => (self.config.handles == HandleMode::Mapped).into(),
             page::RAISE_FIRST => self.raise_first,
             at if at & !7 == page::FAULT_ARG => half(self.fault_arg, at),
             page::FAULT => self.config.faults.bitmap(),

@@ -57,6 +57,9 @@ impl Device {
             self.counters.ims_reads += 1;
         }
         for (at, bytes) in dwords(offset, data.len()) {
+            if let Place::Slot(index, _) = self.place(at) {
+                self.count_late(index);
+            }
             let value = self.read_dword(at).to_le_bytes();
             for byte in bytes {
                 data[(at + byte as u64 - offset) as usize] = value[byte];

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
+use crate::config::HandleMode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[test]
 fn header() {
     let bench = Bench::new(Config::default());
-    let header: Vec<u32> = (0..6).map(|index| bench.page(index * 4)).collect();
-    assert_eq!(header, [0x494d_5354, 2, 2048, 0x1000, 16, 9]);
-    for offset in [0x18, 0x3c, 0xb8, 0xbc, 0x134, 0xffc] {
+    let header: Vec<u32> = (0..7).map(|index| bench.page(index * 4)).collect();
+    assert_eq!(header, [0x494d_5354, 2, 2048, 0x1000, 16, 9, 1]);
+    for offset in [0x1c, 0x3c, 0xb8, 0xbc, 0x134, 0xffc] {
         assert_eq!(bench.page(offset), 0, "{offset:#x}");
     }
 }
@@ -220,4 +221,46 @@ fn sync_waits_for_the_bus() {
     assert_eq!(bench.page(0x130), 0);
     bench.bus.syncs.lock().unwrap().clear();
     assert_eq!(bench.page(0x130), 1);
+}
+
+/// Messages are late that the host takes after their slot was masked and read.
+#[test]
+fn late_messages() {
+    let late = |bench: &Bench| bench.page(0xb8);
+    let bench = Bench::new(Config {
+        handles: HandleMode::Identity,
+        ..Config::default()
+    });
+    assert_eq!(bench.page(0x18), 0);
+    bench.bus.busy.store(true, Ordering::Relaxed);
+    bench.arm(3, 0xfee0_1000, 1);
+    bench.arm(4, 0xfee0_1000, 2);
+    for slot in [3, 3, 4] {
+        bench.set_page(0xc0, slot);
+    }
+    // The host takes the first message of slot 3.
+    let answer = bench.bus.syncs.lock().unwrap().remove(0);
+    answer.send(Ok(Vec::new())).unwrap();
+
+    let control = |slot: u64| IMS + 16 * slot + 12;
+    bench.get(control(3));
+    assert_eq!(late(&bench), 0, "not masked");
+    bench.put(control(3), 1);
+    assert_eq!(late(&bench), 0, "not read");
+    bench.get(control(3));
+    bench.get(control(3));
+    assert_eq!(late(&bench), 1, "the second one, once");
+    bench.bus.syncs.lock().unwrap().clear();
+    bench.put(control(4), 1);
+    bench.get(control(4));
+    assert_eq!(late(&bench), 1, "taken in time");
+
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.page(0x18), 1);
+    bench.bus.busy.store(true, Ordering::Relaxed);
+    bench.arm(3, 0xfee0_1000, 1);
+    bench.set_page(0xc0, 3);
+    bench.put(control(3), 1);
+    bench.get(control(3));
+    assert_eq!(late(&bench), 0, "commands wait for it");
 }
