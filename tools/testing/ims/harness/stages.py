@@ -59,6 +59,12 @@ ONLY_ON = {name: ("vtd-x2apic", "amdvi") for name in ("fuzz", "irqbalance.sh", "
 ONLY_ON |= {name: ("vtd-x2apic",) for name in ("fail", "fail_queue", "surprise", "unplug.sh")}
 
 
+# Those that count how often a handler runs.
+THREADED = {"affinity", "deliver", "eventfd", "mask"}
+# Those that a device makes a difference to which has no commands for interrupt handles.
+HANDLES = {"abi", "errors", "eventfd", "lifecycle", "mask", "owner", "recover"}
+
+
 def selftests():
     """Names of the installed programs of the collection `ims`."""
     listed = paths.OUT / "selftests/kselftest-list.txt"
@@ -84,6 +90,14 @@ def e2e(kernel):
             run = [command(p) for p in common if p.endswith(".sh") == scripts]
             if run:
                 yield Boot(f"e2e-{kind}-{name}", kind, (machine.check("dsa"), *run), DEVICE, deadline=420)
+        if kernel == PLAIN and kind == "vtd-x2apic":
+            # Handlers are threads.
+            run = (machine.check("dsa"), *map(command, sorted(THREADED.intersection(common))))
+            append = f"{Boot.append} threadirqs"
+            yield Boot(f"e2e-{kind}-threadirqs", kind, run, DEVICE, append=append, deadline=240)
+            # A device without commands for interrupt handles.
+            run = (machine.check("dsa"), *map(command, sorted(HANDLES.intersection(common))))
+            yield Boot(f"e2e-{kind}-handles", kind, run, (*DEVICE, "--handles", "identity"), deadline=240)
         for program in here:
             if program in SPECIAL and kernel.name in SPECIAL[program].get("kernels", (kernel.name,)):
                 yield from special(kernel, kind, program)
@@ -193,16 +207,20 @@ def chaos(kernel, count=CHAOS_SEEDS, first=1):
         )
 
 
+MOVDIR64B = "max,+movdir64b,x-force-features=on"
+
+
 def referee(_):
-    """The kernel's own C driver judges the device model."""
+    """The kernel's own C driver judges the device model, and shares the device with ours."""
     if has_model():
         yield Boot(
             "referee",
             "vtd",
             ("sh guest/referee.sh modules",),
             ("--wqs", "4"),
-            cpu="max,+movdir64b,x-force-features=on",
+            cpu=MOVDIR64B,
         )
+        yield Boot("referee-handover", "vtd", ("sh guest/handover.sh",), ("--wqs", "4"), cpu=MOVDIR64B)
 
 
 # ---- guests: isolation ----------------------------------------------------------------------
@@ -235,8 +253,9 @@ EIGHT = "kunit.enable=0 isolcpus=2-7 irqaffinity=0-1"
 
 # ---- guests: KUnit --------------------------------------------------------------------------
 
-# Suites, and tests of the doctest suite, that are ours; the kernel's own count only if they fail.
-KUNIT_SUITES = ("rust_kernel_ims*", "rust_kernel_eventfd*")
+# Suites, and tests of the doctest suite, that are ours or of what we change; others count only if they
+# fail.
+KUNIT_SUITES = ("rust_kernel_ims*", "rust_kernel_eventfd*", "irq_test_cases")
 KUNIT_DOCTESTS = (
     "rust_doctest_kernel_msi*",
     "rust_doctest_kernel_ims*",
