@@ -12,9 +12,9 @@
 //!                                  Chip <- MmioArray or MemoryQueue
 //! ```
 //!
-//! To get an interrupt, a driver implements [`Chip`], which stores messages in
-//! slots and masks slots; makes a [`Domain`] of it while a [`Holder`] is at hand; allocates an
-//! [`Interrupt`]; and requests it with a [`Handler`](crate::held::Handler).
+//! To get an interrupt, a driver implements [`Chip`], which stores a message in each slot and masks
+//! it; makes a [`Domain`] of it while a [`Holder`] is at hand; allocates an [`Interrupt`]; and
+//! requests it with a [`Handler`](crate::held::Handler).
 //!
 //! # Examples
 //!

@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
         let interrupt = self.interrupt(state.id)?;
         let slot = interrupt.source().slot().into();
         state.flags = 0;
-        // In this order: an interrupt that is masked in between is not pending and unmasked.
+        // Pending first: if it is masked in between, it is not reported as unmasked and pending.
         if domain.is_pending(slot).ok_or(EIO)? {
             state.flags |= uapi::IDXD_IMS_STATE_PENDING;
         }

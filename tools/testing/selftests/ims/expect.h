@@ -10,8 +10,8 @@
 #include "ims.h"
 
 /*
- * On PREEMPT_RT, or if the kernel was booted with it, handlers are threads: of messages
- * that come until one runs it sees one.
+ * On PREEMPT_RT and with threadirqs, handlers are threads: of messages that come until
+ * one runs it sees one.
  */
 static inline bool handlers_are_threads(void)
 {

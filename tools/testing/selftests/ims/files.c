@@ -6,7 +6,7 @@
  */
 #include <poll.h>
 
-#include "expect.h"
+#include "interrupt.h"
 
 #define MOST 256
 
@@ -129,20 +129,15 @@ static void let_go(void)
 
 /* With an interrupt, whose files are there once it has a handler. */
 FIXTURE(files) {
-	FIXTURE_DATA(ims) ims;
-	int file;
-	struct ims_irq irq;
+	FIXTURE_DATA(interrupt) own;
 };
 
 FIXTURE_SETUP(files)
 {
-	ims_setup(_metadata, &self->ims, NULL);
+	interrupt_setup(_metadata, &self->own, NULL);
 	if (_metadata->exit_code)
 		return;
-	self->file = ims_open(0);
-	ASSERT_LE(0, self->file);
-	ASSERT_EQ(0, ims_alloc(self->file, new_eventfd(), &self->irq));
-	hold(_metadata, &self->irq);
+	hold(_metadata, &self->own.irq);
 }
 
 FIXTURE_TEARDOWN(files)
@@ -155,18 +150,18 @@ FIXTURE_TEARDOWN(files)
 		else
 			ims_load("");
 	}
-	ims_teardown(_metadata, &self->ims, NULL);
+	interrupt_teardown(_metadata, &self->own, NULL);
 }
 
 TEST_F(files, as_they_are)
 {
 	let_go();
-	EXPECT_EQ(0, ims_noop(&self->irq));
+	EXPECT_EQ(0, ims_noop(&self->own.irq));
 }
 
 TEST_F(files, over_a_free)
 {
-	ASSERT_EQ(0, ims_free(&self->irq));
+	ASSERT_EQ(0, ims_free(&self->own.irq));
 	let_go();
 }
 
@@ -174,7 +169,7 @@ TEST_F(files, over_unbind)
 {
 	ASSERT_EQ(0, ims_bind_driver("unbind"));
 	let_go();
-	use(self->file, true);
+	use(self->own.file, true);
 }
 
 TEST_F(files, over_unbind_of_the_subdevice)
@@ -184,7 +179,7 @@ TEST_F(files, over_unbind_of_the_subdevice)
 	snprintf(name, sizeof(name), "%s", subdevice_of(0));
 	ASSERT_EQ(0, bind_subdevice("unbind", name));
 	let_go();
-	use(self->file, true);
+	use(self->own.file, true);
 	ASSERT_EQ(0, bind_subdevice("bind", name));
 }
 
@@ -192,15 +187,15 @@ TEST_F(files, over_reset)
 {
 	ASSERT_EQ(0, ims_reset());
 	let_go();
-	use(self->file, true);
-	EXPECT_EQ(0, ims_noop(&self->irq));
+	use(self->own.file, true);
+	EXPECT_EQ(0, ims_noop(&self->own.irq));
 }
 
 TEST_F(files, over_remove)
 {
 	ASSERT_EQ(0, write_text(path_of(PCI_DEVICES "%s/remove", ims_bdf), "1"));
 	let_go();
-	use(self->file, true);
+	use(self->own.file, true);
 }
 
 /* Loading frees for good what the module had before. */
@@ -217,7 +212,7 @@ TEST_F(files, over_unload)
 	if (!ims_is_module())
 		SKIP(return, "the driver is built in");
 	EXPECT_NE(0, ims_unload());
-	ims_close(self->file);
+	ims_close(self->own.file);
 	reload(_metadata);
 	let_go();
 }
@@ -227,7 +222,7 @@ TEST_F(files, over_remove_and_unload)
 	if (!ims_is_module())
 		SKIP(return, "the driver is built in");
 	ASSERT_EQ(0, write_text(path_of(PCI_DEVICES "%s/remove", ims_bdf), "1"));
-	ims_close(self->file);
+	ims_close(self->own.file);
 	reload(_metadata);
 	let_go();
 }
@@ -250,7 +245,7 @@ TEST_F_TIMEOUT(files, opened_over_and_over, 60)
 			}
 		}
 	}
-	ims_close(self->file);
+	ims_close(self->own.file);
 	for (int i = 0; i < 5; i++) {
 		ASSERT_EQ(0, ims_bind_driver("unbind"));
 		ASSERT_EQ(0, ims_bind_driver("bind"));
