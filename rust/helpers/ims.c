@@ -14,18 +14,6 @@ __rust_helper void rust_helper_ims_write512(void __iomem *dst, const u64 *src)
 		__iowrite64_copy(dst, src, 8);
 }
 
-__rust_helper bool rust_helper_ims_can_enqueue(void)
-{
-	return boot_cpu_has(X86_FEATURE_ENQCMD);
-}
-
-__rust_helper int rust_helper_ims_enqueue512(void __iomem *dst, const u64 *src)
-{
-	/* The device reads what the 64 bytes point to. */
-	wmb();
-	return enqcmds(dst, src);
-}
-
 /* False in forced threaded handlers too */
 __rust_helper bool rust_helper_ims_may_sleep(void)
 {

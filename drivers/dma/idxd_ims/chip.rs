@@ -18,18 +18,15 @@ use kernel::{
     prelude::*, //
 };
 
-/// The slots, and the control word that unmasks one.
+/// The slots.
 #[derive(Clone, Copy)]
-pub(crate) struct Chip<'a> {
-    pub(crate) slots: MmioArray<'a, SlotRegisters>,
-    pub(crate) control: u32,
-}
+pub(crate) struct Chip<'a>(pub(crate) MmioArray<'a, SlotRegisters>);
 
 impl Chip<'_> {
     /// Reads the control word of `slot`, if the device responds.
     #[inline(always)]
     fn read(&self, slot: usize) -> Option<SlotControl> {
-        let slot = self.slots.get(slot)?;
+        let slot = self.0.get(slot)?;
         let control = io_read!(slot, .control);
 
         // Reserved bits read as zero: all ones mean that the device does not respond.
@@ -43,15 +40,15 @@ impl ims::Chip for Chip<'_> {
 
     #[inline(always)]
     fn mask(&self, slot: usize) {
-        if let Some(slot) = self.slots.get(slot) {
-            io_write!(slot, .control, self.control | SlotControl::MASK_MASK);
+        if let Some(slot) = self.0.get(slot) {
+            io_write!(slot, .control, SlotControl::MASK_MASK);
         }
     }
 
     #[inline(always)]
     fn unmask(&self, slot: usize) {
-        if let Some(slot) = self.slots.get(slot) {
-            io_write!(slot, .control, self.control);
+        if let Some(slot) = self.0.get(slot) {
+            io_write!(slot, .control, 0);
         }
     }
 
@@ -67,7 +64,7 @@ impl ims::Chip for Chip<'_> {
 
     #[inline(always)]
     fn write_message(&self, slot: usize, address: u64, data: u32) {
-        if let Some(slot) = self.slots.get(slot) {
+        if let Some(slot) = self.0.get(slot) {
             // CAST: The address has two registers.
             io_write!(slot, .address_lo, address as u32);
             io_write!(slot, .address_hi, (address >> 32) as u32);

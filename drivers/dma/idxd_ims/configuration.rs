@@ -4,7 +4,6 @@
 
 use crate::{
     device::Device,
-    parameters::Parameters,
     regs::*, //
 };
 use kernel::{
@@ -12,7 +11,6 @@ use kernel::{
         poll::read_poll_timeout,
         Io, //
     },
-    pci::can_enqueue,
     prelude::*,
     sync::atomic::Relaxed,
     time::Delta, //
@@ -20,15 +18,8 @@ use kernel::{
 
 impl Device<'_> {
     /// Configures `wqs` work queues in one group with all engines, and enables the device.
-    pub(crate) fn configure(&self, wqs: u32, parameters: &Parameters) -> Result {
+    pub(crate) fn configure(&self, wqs: u32) -> Result {
         let caps = &self.caps;
-        if parameters.shared && !(caps.shared_mode && can_enqueue()) {
-            dev_err!(
-                self.dev,
-                "no shared work queues: the device or the CPU cannot\n"
-            );
-            return Err(EOPNOTSUPP);
-        }
         let entries = caps.wq_entries / wqs;
         if entries == 0 {
             dev_err!(
@@ -41,7 +32,7 @@ impl Device<'_> {
 
         for wq in 0..caps.wqs {
             let entries = if wq < wqs { entries } else { 0 };
-            self.configure_wq(wq, entries, parameters)?;
+            self.configure_wq(wq, entries)?;
         }
         self.configure_group(wqs)?;
 
@@ -59,18 +50,13 @@ impl Device<'_> {
     }
 
     /// Gives `entries` entries to work queue `wq`; 0 if it is not used.
-    fn configure_wq(&self, wq: u32, entries: u32, parameters: &Parameters) -> Result {
+    fn configure_wq(&self, wq: u32, entries: u32) -> Result {
         let caps = &self.caps;
         let used = entries != 0;
         let at = caps.wqcfg + wq as usize * caps.wqcfg_stride;
         let mode = WqMode::zeroed()
-            .with_dedicated(!parameters.shared)
+            .with_dedicated(true)
             .with_const_priority::<10>();
-        let mode = match parameters.pasid {
-            Some(pasid) => mode.with_pasid_en(true).with_pasid(pasid),
-            None => mode,
-        };
-        let threshold = WqThreshold::zeroed().try_with_threshold(entries)?;
         let limits = WqLimits::zeroed()
             .try_with_max_xfer_shift(caps.max_xfer_shift)?
             .try_with_max_batch_shift(caps.max_batch_shift)?;
@@ -78,7 +64,6 @@ impl Device<'_> {
         for word in (0..wqcfg::OPERATIONS).step_by(size_of::<u32>()) {
             let value = match word {
                 wqcfg::SIZE if used => entries,
-                wqcfg::THRESHOLD if used && parameters.shared => threshold.into_raw(),
                 wqcfg::MODE if used => mode.into_raw(),
                 wqcfg::LIMITS if used => limits.into_raw(),
                 _ => 0,

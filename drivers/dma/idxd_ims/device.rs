@@ -110,14 +110,7 @@ impl<'a> Device<'a> {
         reset(regs, timeout).map_err(|error| error.report(&dev))?;
 
         let slots = MmioArray::new(regs, caps.ims, caps.slots)?;
-        // Descriptors have the work queue's PASID, and only a slot with the same accepts them.
-        let control = match parameters.pasid {
-            Some(pasid) => SlotControl::zeroed().with_pasid_en(true).with_pasid(pasid),
-            None => SlotControl::zeroed(),
-        }
-        .into_raw();
-        let chip = Chip { slots, control };
-        let domain = ims::Domain::new(holder, caps.slots, chip).inspect_err(|&e| {
+        let domain = ims::Domain::new(holder, caps.slots, Chip(slots)).inspect_err(|&e| {
             if e == EOPNOTSUPP {
                 dev_err!(dev, "message stores need interrupt remapping and MSI\n");
             } else {

@@ -101,7 +101,7 @@ impl<'a> State<'a> {
             wqs => wqs.min(caps.wqs),
         };
 
-        self.device.configure(wqs, &self.parameters)?;
+        self.device.configure(wqs)?;
         self.device.wait_enabled()?;
         for index in 0..wqs {
             let queue = Queue::new(dev.as_ref(), &self.device, index, &self.parameters)?;
@@ -130,8 +130,7 @@ impl<'a> State<'a> {
         self.device.resume(|| {
             self.events.lock().unmask()?;
             // CAST: There are at most 128 work queues.
-            self.device
-                .configure(self.queues.len() as u32, &self.parameters)?;
+            self.device.configure(self.queues.len() as u32)?;
             for (queue, _) in &self.queues {
                 queue.lock().restart(&self.device)?;
             }
@@ -182,7 +181,6 @@ fn publish<'s, 'b>(state: &'s State<'b>, publisher: &Publisher<'_, 's, HeldState
             index,
             queue,
             owner,
-            pasid: parameters.pasid,
             max_per_file: parameters.max_per_file,
             storm_limit: parameters.storm_limit,
             name,
@@ -299,14 +297,6 @@ module! {
         timeout_ms: u32 {
             default: 1000,
             description: "Milliseconds to wait for a command or a descriptor, 1 to 60000 (1000)",
-        },
-        pasid: i32 {
-            default: -1,
-            description: "PASID of work queues and interrupts, 0 to 1048575; -1 for none (default)",
-        },
-        shared: u32 {
-            default: 0,
-            description: "1: work queues are shared, which needs a PASID; 0: dedicated (default)",
         },
         min_slots: u32 {
             default: 1,

@@ -2,10 +2,7 @@
 
 //! The module parameters, checked.
 
-use crate::{
-    module_parameters,
-    regs::Pasid, //
-};
+use crate::module_parameters;
 use core::{
     num::NonZero,
     ops::RangeInclusive, //
@@ -22,8 +19,6 @@ pub(crate) struct Parameters {
     /// Work queues to enable; 0 for all.
     pub(crate) wqs: u32,
     pub(crate) timeout: Delta,
-    pub(crate) pasid: Option<Pasid>,
-    pub(crate) shared: bool,
     /// Slots that are reserved for each work queue.
     pub(crate) min_slots: u32,
     /// Maximum number of slots of each work queue; 0 for all.
@@ -49,8 +44,6 @@ impl Parameters {
             );
             Err(EINVAL)
         };
-        let pasid = module_parameters::pasid.value().into();
-        let pasid = within("pasid", pasid, -1..=(1 << 20) - 1)?;
         let parameters = Self {
             wqs: within("wqs", module_parameters::wqs.value().into(), 0..=128)?,
             timeout: Delta::from_millis(
@@ -61,9 +54,6 @@ impl Parameters {
                 )?
                 .into(),
             ),
-            // -1 stands for none, and has too many bits.
-            pasid: Pasid::try_new(pasid),
-            shared: within("shared", module_parameters::shared.value().into(), 0..=1)? != 0,
             min_slots: within(
                 "min_slots",
                 module_parameters::min_slots.value().into(),
@@ -82,13 +72,6 @@ impl Parameters {
             storm_limit: NonZero::new(module_parameters::storm_limit.value()),
         };
 
-        if parameters.shared && parameters.pasid.is_none() {
-            dev_err!(
-                dev,
-                "shared work queues need a PASID: set parameter pasid\n"
-            );
-            return Err(EINVAL);
-        }
         if parameters.max_slots != 0 && parameters.min_slots > parameters.max_slots {
             dev_err!(dev, "parameter min_slots is above parameter max_slots\n");
             return Err(EINVAL);

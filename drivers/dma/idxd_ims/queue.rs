@@ -41,8 +41,6 @@ pub(crate) enum Operation {
 /// An enabled work queue. It has one descriptor in flight at most.
 pub(crate) struct Queue {
     index: u32,
-    pasid: Option<Pasid>,
-    shared: bool,
     memory: Coherent<[u64]>,
     timeout: Delta,
     submitted: u64,
@@ -66,8 +64,6 @@ impl Queue {
         device.enable_wq(index)?;
         Ok(Self {
             index,
-            pasid: parameters.pasid,
-            shared: parameters.shared,
             memory,
             timeout: parameters.timeout,
             submitted: 0,
@@ -142,10 +138,6 @@ impl Queue {
             .with_completion_valid(true)
             .with_request_completion(true)
             .with_request_interrupt(true);
-        let head = match self.pasid {
-            Some(pasid) => head.with_pasid(pasid.cast()),
-            None => head,
-        };
         let tail = DescriptorTail::zeroed()
             .with_size(size)
             .with_int_handle(handle);
@@ -167,16 +159,7 @@ impl Queue {
         }
 
         io_write!(self.memory, [try: COMPLETION], 0);
-        if self.shared {
-            read_poll_timeout(
-                || Ok(device.portals.enqueue512(portal * PORTAL_SIZE, &descriptor)),
-                |result| *result != Err(EAGAIN),
-                Delta::from_micros(20),
-                self.timeout,
-            )??;
-        } else {
-            device.portals.write512(portal * PORTAL_SIZE, &descriptor)?;
-        }
+        device.portals.write512(portal * PORTAL_SIZE, &descriptor)?;
         self.submitted += 1;
 
         // CAST: The status is the first byte of the record.

@@ -12,9 +12,6 @@ use kernel::{
     num::Bounded, //
 };
 
-/// A process address space id: 20 bits, as PCIe defines it.
-pub(crate) type Pasid = Bounded<u32, 20>;
-
 /// BAR of the registers and tables.
 pub(crate) const REGISTERS_BAR: u32 = 0;
 /// Bytes of an entry of MSIXPERM.
@@ -48,7 +45,6 @@ register! {
         15:0 total_wq_size;
         23:16 num_wqs;
         27:24 wqcfg_size;
-        48:48 shared_mode => bool;
         49:49 dedicated_mode => bool;
         54:54 op_config => bool;
     }
@@ -160,19 +156,10 @@ impl Command {
 pub(crate) const INT_HANDLE_IMS: u32 = 1 << 16;
 
 bitfield! {
-    /// WQCFG bytes 4-7.
-    pub(crate) struct WqThreshold(u32) {
-        15:0 threshold;
-    }
-}
-
-bitfield! {
     /// WQCFG bytes 8-11.
     pub(crate) struct WqMode(u32) {
         0:0 dedicated => bool;
         7:4 priority;
-        27:8 pasid;
-        28:28 pasid_en => bool;
     }
 }
 
@@ -198,15 +185,12 @@ bitfield! {
     pub(crate) struct SlotControl(u32) {
         0:0 mask => bool;
         1:1 pending => bool;
-        3:3 pasid_en => bool;
-        31:12 pasid;
     }
 }
 
 /// Offsets within a WQCFG entry, in bytes.
 pub(crate) mod wqcfg {
     pub(crate) const SIZE: usize = 0;
-    pub(crate) const THRESHOLD: usize = 4;
     pub(crate) const MODE: usize = 8;
     pub(crate) const LIMITS: usize = 12;
     /// Only if `WQCAP.op_config`.
@@ -243,7 +227,6 @@ pub(crate) const PORTAL_IMS: usize = 2;
 bitfield! {
     /// Bytes 0-7 of a descriptor, `struct dsa_hw_desc`.
     pub(crate) struct DescriptorHead(u64) {
-        19:0 pasid;
         31:31 privileged => bool;
         /// The completion record address is valid.
         34:34 completion_valid => bool;

@@ -10,7 +10,6 @@ use crate::{
         Operation,
         Queue, //
     },
-    regs::Pasid,
     workqueue::WorkQueue, //
 };
 use kernel::{
@@ -82,20 +81,14 @@ impl<'a> Session<'a> {
 
         let wq = self.wq;
         let quota = wq.owner.quota();
-        let (flags, pasid) = match wq.pasid {
-            Some(pasid) => (uapi::IDXD_IMS_QUERY_PASID, pasid.get()),
-            None => (0, 0),
-        };
         *query = uapi::idxd_ims_query {
             size: query.size,
-            flags,
             slots: wq.device.domain.size(),
             used: wq.owner.used(),
             min: quota.min,
             max: quota.max,
             file_used: self.used,
             file_max: wq.max_per_file,
-            pasid,
             reserved: 0,
         };
         Ok(())
@@ -107,29 +100,16 @@ impl<'a> Session<'a> {
         alloc: &mut uapi::idxd_ims_alloc,
         eventfd: Option<EventFd>,
     ) -> Result {
-        let has = |flag: u32| alloc.flags & flag != 0;
-        let (with_pasid, with_cpu) = (
-            has(uapi::IDXD_IMS_ALLOC_PASID),
-            has(uapi::IDXD_IMS_ALLOC_CPU),
-        );
-        if has(!(uapi::IDXD_IMS_ALLOC_PASID | uapi::IDXD_IMS_ALLOC_CPU))
-            || (!with_pasid && alloc.pasid != 0)
-            || (!with_cpu && alloc.cpu != 0)
-        {
+        if alloc.reserved != 0 {
             return Err(EINVAL);
         }
+        let cpu = match (alloc.flags, alloc.cpu) {
+            (0, 0) => None,
+            (uapi::IDXD_IMS_ALLOC_CPU, cpu) => Some(CpuId::from_u32(cpu).ok_or(EINVAL)?),
+            _ => return Err(EINVAL),
+        };
 
         let wq = self.wq;
-        if with_pasid {
-            let pasid = Pasid::try_new(alloc.pasid).ok_or(EINVAL)?;
-            if wq.pasid != Some(pasid) {
-                return Err(EPERM);
-            }
-        }
-        let cpu = match with_cpu {
-            true => Some(CpuId::from_u32(alloc.cpu).ok_or(EINVAL)?),
-            false => None,
-        };
         if self.used >= wq.max_per_file {
             return Err(EMFILE);
         }

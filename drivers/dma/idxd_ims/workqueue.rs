@@ -5,8 +5,7 @@
 use crate::{
     chip::Chip,
     device::Device,
-    queue::Queue,
-    regs::Pasid, //
+    queue::Queue, //
 };
 use core::num::NonZero;
 use kernel::{
@@ -23,7 +22,6 @@ pub(crate) struct WorkQueue<'a> {
     pub(crate) queue: &'a Mutex<Queue>,
     /// Allocates its interrupts.
     pub(crate) owner: Owner<'a, Chip<'a>>,
-    pub(crate) pasid: Option<Pasid>,
     /// Maximum number of interrupts of one open file.
     pub(crate) max_per_file: u32,
     /// Maximum number of times that an interrupt may arrive in a second.

@@ -20,63 +20,51 @@
 
 #define IDXD_IMS_TYPE	0xBB
 
-/* Descriptors of the work queue have the PASID in idxd_ims_query.pasid. */
-#define IDXD_IMS_QUERY_PASID	0x1
-
 /**
  * struct idxd_ims_query - Query what the work queue and the file use, and may use
  * @size: Size of this structure
- * @flags: Output: IDXD_IMS_QUERY_*
  * @slots: Output: slots of the device's message store
  * @used: Output: slots that the work queue uses, through all files
  * @min: Output: slots that are reserved for the work queue
  * @max: Output: slots that the work queue can use
  * @file_used: Output: interrupts of this file
  * @file_max: Output: interrupts that this file can have
- * @pasid: Output: PASID of the work queue
  * @reserved: Must be zero
  */
 struct idxd_ims_query {
 	__u32 size;
-	__u32 flags;
 	__u32 slots;
 	__u32 used;
 	__u32 min;
 	__u32 max;
 	__u32 file_used;
 	__u32 file_max;
-	__u32 pasid;
 	__u32 reserved;
 };
 
-/*
- * Fail if the work queue has another PASID than idxd_ims_alloc.pasid. With or without
- * this flag, the device checks descriptors for the PASID of the work queue.
- */
-#define IDXD_IMS_ALLOC_PASID	0x1
 /* Deliver to the CPU idxd_ims_alloc.cpu if it is online, until the affinity changes. */
-#define IDXD_IMS_ALLOC_CPU	0x2
+#define IDXD_IMS_ALLOC_CPU	0x1
 
 /**
  * struct idxd_ims_alloc - Allocate an interrupt
  * @size: Size of this structure
  * @flags: IDXD_IMS_ALLOC_*
  * @eventfd: The eventfd to signal, or -1: see struct idxd_ims_bind
- * @pasid: PASID of 20 bits with IDXD_IMS_ALLOC_PASID, otherwise zero
  * @cpu: Number of a CPU with IDXD_IMS_ALLOC_CPU, otherwise zero
  * @id: Output: number of the interrupt in this file
  * @virq: Output: its Linux interrupt number
  * @slot: Output: its slot in the message store
+ * @reserved: Must be zero
  */
 struct idxd_ims_alloc {
 	__u32 size;
 	__u32 flags;
 	__s32 eventfd;
-	__u32 pasid;
 	__u32 cpu;
 	__u32 id;
 	__u32 virq;
 	__u32 slot;
+	__u32 reserved;
 };
 
 /**

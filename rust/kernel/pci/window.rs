@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     bindings,
-    error::to_result,
     held::Holder,
     io::{
         Io,
@@ -69,22 +68,6 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
         Ok(())
     }
 
-    /// Like [`Self::write512`], for a device that may decline the bytes (`ENQCMDS`).
-    ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if `offset` is no multiple of 64 or the bytes do not fit, [`EAGAIN`] if the
-    /// device declines them, [`EOPNOTSUPP`] if the CPU has no such instruction: see
-    /// [`can_enqueue`].
-    pub fn enqueue512(self, offset: usize, value: &[u64; 8]) -> Result {
-        let dst = self.line(offset)?;
-        if !can_enqueue() {
-            return Err(EOPNOTSUPP);
-        }
-        // SAFETY: The BAR is mapped for `'a`, the range was checked, and the CPU can do it.
-        to_result(unsafe { bindings::ims_enqueue512(dst, value.as_ptr()) })
-    }
-
     /// Returns the address of 64 bytes at `offset`.
     fn line(self, offset: usize) -> Result<*mut c_void> {
         const LINE: usize = 64;
@@ -113,12 +96,6 @@ impl<'a> Window<'a> {
             devres,
         })
     }
-}
-
-/// Returns whether the CPU has [`Window::enqueue512`].
-pub fn can_enqueue() -> bool {
-    // SAFETY: Safe to call.
-    unsafe { bindings::ims_can_enqueue() }
 }
 
 impl<'a, const SIZE: usize> IoBase<'a> for Window<'a, SIZE> {

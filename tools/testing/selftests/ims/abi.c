@@ -60,9 +60,6 @@ TEST_F(ims, query_agrees_with_others)
 		EXPECT_EQ(0, query.used);
 		EXPECT_EQ(0, query.file_used);
 		EXPECT_LT(0, query.file_max);
-		EXPECT_EQ(0, query.flags & ~IDXD_IMS_QUERY_PASID);
-		if (!(query.flags & IDXD_IMS_QUERY_PASID))
-			EXPECT_EQ(0, query.pasid);
 		EXPECT_EQ(0, query.reserved);
 	}
 }
@@ -115,7 +112,6 @@ TEST_F(interrupt, alloc)
 	EXPECT_EQ(sizeof(alloc), alloc.size);
 	EXPECT_EQ(0, alloc.flags);
 	EXPECT_EQ(-1, alloc.eventfd);
-	EXPECT_EQ(0, alloc.pasid);
 	EXPECT_EQ(0, alloc.cpu);
 
 	EXPECT_NE(self->irq.id, alloc.id);
@@ -367,12 +363,11 @@ TEST_F(interrupt, outputs_are_not_read)
 	EXPECT_EQ(0, ims_call(self->file, IDXD_IMS_QUERY, &query));
 	EXPECT_EQ(1, query.used);
 	EXPECT_EQ(1, query.file_used);
-	EXPECT_EQ(0, query.flags & ~IDXD_IMS_QUERY_PASID);
 
 	memset(&alloc, 0xff, sizeof(alloc));
 	alloc.size = sizeof(alloc);
 	alloc.flags = 0;
-	alloc.pasid = 0;
+	alloc.reserved = 0;
 	alloc.cpu = 0;
 	EXPECT_EQ(0, ims_call(self->file, IDXD_IMS_ALLOC, &alloc));
 	EXPECT_NE(~0U, alloc.id);

@@ -32,18 +32,18 @@ static void expect_unchanged(struct __test_metadata *_metadata, struct ims_irq *
 }
 
 /* An allocation that fails, and writes nothing. */
-#define EXPECT_NO_ALLOC(error_, flags_, eventfd_, pasid_, cpu_)				\
+#define EXPECT_NO_ALLOC(error_, flags_, eventfd_, cpu_)					\
 do {											\
 	struct idxd_ims_alloc before_ = {						\
 		.size = sizeof(before_), .flags = (flags_), .eventfd = (eventfd_),	\
-		.pasid = (pasid_), .cpu = (cpu_),					\
+		.cpu = (cpu_),								\
 		.id = NOT_HELD, .virq = NOT_HELD, .slot = NOT_HELD,			\
 	};										\
 	struct idxd_ims_alloc after_ = before_;						\
 											\
 	EXPECT_EQ(error_, ims_call(self->file, IDXD_IMS_ALLOC, &after_))		\
-		TH_LOG("flags %#x eventfd %d pasid %#x cpu %u", before_.flags,		\
-		       before_.eventfd, before_.pasid, before_.cpu);			\
+		TH_LOG("flags %#x eventfd %d cpu %u", before_.flags, before_.eventfd,	\
+		       before_.cpu);							\
 	EXPECT_EQ(0, memcmp(&before_, &after_, sizeof(before_)));			\
 } while (0)
 
@@ -77,6 +77,7 @@ TEST_F(interrupt, einval_size)
 TEST_F(interrupt, einval_reserved)
 {
 	struct idxd_ims_query query = { .size = sizeof(query) };
+	struct idxd_ims_alloc alloc = { .size = sizeof(alloc), .eventfd = -1 };
 	struct idxd_ims_bind bind = {
 		.size = sizeof(bind), .id = self->irq.id, .eventfd = self->irq.eventfd,
 	};
@@ -85,6 +86,8 @@ TEST_F(interrupt, einval_reserved)
 	for (int bit = 0; bit < 32; bit++) {
 		query.reserved = 1U << bit;
 		EXPECT_EQ(-EINVAL, ims_call(self->file, IDXD_IMS_QUERY, &query));
+		alloc.reserved = 1U << bit;
+		EXPECT_EQ(-EINVAL, ims_call(self->file, IDXD_IMS_ALLOC, &alloc));
 		bind.reserved = 1U << bit;
 		EXPECT_EQ(-EINVAL, ims_call(self->file, IDXD_IMS_BIND, &bind));
 		state.reserved = 1U << bit;
@@ -96,22 +99,9 @@ TEST_F(interrupt, einval_reserved)
 
 TEST_F(interrupt, einval_flags)
 {
-	for (int bit = 2; bit < 32; bit++)
-		EXPECT_NO_ALLOC(-EINVAL, 1U << bit, -1, 0, 0);
-	EXPECT_NO_ALLOC(-EINVAL, ~0U, -1, 0, 0);
-	expect_unchanged(_metadata, &self->irq);
-}
-
-TEST_F(interrupt, einval_pasid)
-{
-	static const __u32 pasids[] = { 1 << 20, 0x12345678, 0x80000000, ~0U };
-
-	for (size_t i = 0; i < ARRAY_SIZE(pasids); i++)
-		EXPECT_NO_ALLOC(-EINVAL, IDXD_IMS_ALLOC_PASID, -1, pasids[i], 0);
-	/* Without the flag. */
-	EXPECT_NO_ALLOC(-EINVAL, 0, -1, 1, 0);
-	EXPECT_NO_ALLOC(-EINVAL, 0, -1, ~0U, 0);
-	EXPECT_NO_ALLOC(-EINVAL, IDXD_IMS_ALLOC_CPU, -1, 1, 0);
+	for (int bit = 1; bit < 32; bit++)
+		EXPECT_NO_ALLOC(-EINVAL, 1U << bit, -1, 0);
+	EXPECT_NO_ALLOC(-EINVAL, ~0U, -1, 0);
 	expect_unchanged(_metadata, &self->irq);
 }
 
@@ -121,12 +111,12 @@ TEST_F(interrupt, einval_cpu)
 	const __u32 cpus[] = { impossible, 1 << 16, 0x7fffffff, 0x80000000, ~0U };
 
 	for (size_t i = 0; i < ARRAY_SIZE(cpus); i++) {
-		EXPECT_NO_ALLOC(-EINVAL, IDXD_IMS_ALLOC_CPU, -1, 0, cpus[i]);
-		EXPECT_NO_ALLOC(-EINVAL, IDXD_IMS_ALLOC_CPU, self->irq.eventfd, 0, cpus[i]);
+		EXPECT_NO_ALLOC(-EINVAL, IDXD_IMS_ALLOC_CPU, -1, cpus[i]);
+		EXPECT_NO_ALLOC(-EINVAL, IDXD_IMS_ALLOC_CPU, self->irq.eventfd, cpus[i]);
 	}
 	/* Without the flag. */
-	EXPECT_NO_ALLOC(-EINVAL, 0, -1, 0, 1);
-	EXPECT_NO_ALLOC(-EINVAL, 0, -1, 0, ~0U);
+	EXPECT_NO_ALLOC(-EINVAL, 0, -1, 1);
+	EXPECT_NO_ALLOC(-EINVAL, 0, -1, ~0U);
 	expect_unchanged(_metadata, &self->irq);
 }
 
@@ -144,7 +134,7 @@ TEST_F(interrupt, einval_eventfd)
 	files[4] = epoll_create1(EPOLL_CLOEXEC);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		ASSERT_LE(0, files[i]);
-		EXPECT_NO_ALLOC(-EINVAL, 0, files[i], 0, 0);
+		EXPECT_NO_ALLOC(-EINVAL, 0, files[i], 0);
 		EXPECT_EQ(-EINVAL, ims_bind(&irq, files[i])) TH_LOG("file %zu", i);
 	}
 	expect_unchanged(_metadata, &self->irq);
@@ -207,7 +197,7 @@ TEST_F(interrupt, ebadf)
 	ASSERT_LE(0, path);
 	close(closed);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-		EXPECT_NO_ALLOC(-EBADF, 0, numbers[i], 0, 0);
+		EXPECT_NO_ALLOC(-EBADF, 0, numbers[i], 0);
 		EXPECT_EQ(-EBADF, ims_bind(&irq, numbers[i])) TH_LOG("number %d", numbers[i]);
 	}
 	expect_unchanged(_metadata, &self->irq);
@@ -264,22 +254,6 @@ TEST_F(interrupt, enoent)
 	expect_unchanged(_metadata, &self->irq);
 }
 
-/* The work queue has another PASID, or none. */
-TEST_F(interrupt, eperm)
-{
-	static const __u32 pasids[] = { 0, 1, 0x12345, 0xabcde, (1 << 20) - 1 };
-	struct idxd_ims_query query;
-
-	ASSERT_EQ(0, ims_query(self->file, &query));
-	for (size_t i = 0; i < ARRAY_SIZE(pasids); i++) {
-		if (query.flags & IDXD_IMS_QUERY_PASID && query.pasid == pasids[i])
-			continue;
-		EXPECT_NO_ALLOC(-EPERM, IDXD_IMS_ALLOC_PASID, -1, pasids[i], 0);
-		EXPECT_NO_ALLOC(-EPERM, IDXD_IMS_ALLOC_PASID, self->irq.eventfd, pasids[i], 0);
-	}
-	expect_unchanged(_metadata, &self->irq);
-}
-
 TEST_F(interrupt, efault)
 {
 	for (int call = 0; call < CALLS; call++) {
@@ -331,7 +305,7 @@ TEST_F(interrupt, eio)
 		SKIP(return, "no handle commands");
 	ASSERT_EQ(0, ims_alloc(self->file, -1, &other));
 	ims_break(FAULT_COMMAND_FAILS, COMMAND_REQUEST_HANDLE << 8 | 0x41);
-	EXPECT_NO_ALLOC(-EIO, 0, self->irq.eventfd, 0, 0);
+	EXPECT_NO_ALLOC(-EIO, 0, self->irq.eventfd, 0);
 	EXPECT_EQ(2, ims_counter("used"));
 	EXPECT_EQ(2, ims_file_used(self->file));
 	EXPECT_EQ(-EIO, ims_bind(&other, self->irq.eventfd));

@@ -212,7 +212,7 @@ static union call_argument some_sense(struct fuzzer *fuzzer, const struct open_f
 	case ALLOC:
 		argument.alloc.flags = below(fuzzer, 2) ? below(fuzzer, 4) : number(fuzzer);
 		argument.alloc.eventfd = an_eventfd(fuzzer);
-		argument.alloc.pasid = below(fuzzer, 3) ? 0 : number(fuzzer);
+		argument.alloc.reserved = below(fuzzer, 3) ? 0 : number(fuzzer);
 		argument.alloc.cpu = below(fuzzer, 2) ? below(fuzzer, 3) : number(fuzzer);
 		break;
 	case BIND:

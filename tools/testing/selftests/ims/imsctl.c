@@ -30,7 +30,7 @@ static const char usage[] =
 	"  -e  echo each command       -k  keep going after one that fails\n"
 	"  -t MS  wait for an interrupt so long, 5000 if not given\n"
 	"Commands are read from standard input if none is given:\n"
-	"  alloc [COUNT] [pasid=N] [cpu=N] [unbound]\n"
+	"  alloc [COUNT] [cpu=N] [unbound]\n"
 	"  free ID        bind ID      noop ID [COUNT]    wait ID COUNT\n"
 	"  mask ID        unbind ID    copy ID BYTES      state ID\n"
 	"  unmask ID      query        run SHELL COMMAND\n";
@@ -110,9 +110,7 @@ static void allocate(char **words)
 	if (*words && is_number(*words, &count))
 		words++;
 	for (; *words; words++) {
-		if (!strncmp(*words, "pasid=", 6) && is_number(*words + 6, &alloc.pasid))
-			alloc.flags |= IDXD_IMS_ALLOC_PASID;
-		else if (!strncmp(*words, "cpu=", 4) && is_number(*words + 4, &alloc.cpu))
+		if (!strncmp(*words, "cpu=", 4) && is_number(*words + 4, &alloc.cpu))
 			alloc.flags |= IDXD_IMS_ALLOC_CPU;
 		else if (!strcmp(*words, "unbound"))
 			unbound = true;

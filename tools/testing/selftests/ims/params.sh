@@ -99,54 +99,10 @@ take_one()
 	hold 1 0 && tell 1 alloc 1 "$@" && slot=${answer##* }
 }
 
-# PASID enable is bit 3, the PASID is bits 31:12.
-pasid_is_in_slot()
-{
-	control=$(slot_control "$slot")
-	ktap_print_msg "slot $slot has control $control"
-	[ $((control >> 12)) = $(($1)) ] && [ $((control >> 3 & 1)) = 1 ]
-}
-
-no_pasid_in_slot()
+# Nothing but the mask is set in the control word.
+control_is_clear()
 {
 	take_one && [ $(($(slot_control "$slot") & ~7)) = 0 ] && release 1
-}
-
-# Both capabilities at the device, as an IOMMU driver would enable them.
-enable_pasid()
-{
-	setpci -s "$bdf" ECAP_ATS+6.w=8000 && setpci -s "$bdf" ECAP_PASID+6.w=1
-}
-
-# A masked slot that is unmasked again keeps its PASID.
-mask_keeps_pasid()
-{
-	take_one "pasid=$1" && pasid_is_in_slot "$1" && tell 1 mask 0 && pasid_is_in_slot "$1" &&
-		tell 1 unmask 0 && pasid_is_in_slot "$1" && answers '1 arrived' 1 noop 0 && release 1
-}
-
-# The work queue's, if none is named.
-needs_no_flag()
-{
-	take_one && pasid_is_in_slot "$1" && answers '1 arrived' 1 noop 0 && release 1
-}
-
-refuses_pasid()
-{
-	hold 1 0 && answers 'error: EPERM*' 1 alloc "pasid=$1" && release 1 && counter_is used 0
-}
-
-pasid_bounds()
-{
-	for pasid in 0 0xfffff; do
-		reload pasid=$pasid && delivers 0 pasid=$pasid && pasid_is_in_new_slot $pasid || return 1
-	done
-	reload pasid=0x12345
-}
-
-pasid_is_in_new_slot()
-{
-	take_one "pasid=$1" && pasid_is_in_slot "$1" && release 1
 }
 
 ktap_print_header
@@ -157,15 +113,14 @@ all=$(work_queues | wc -l)
 slots=$(counter slots)
 ktap_set_plan 42
 
-for parameter in wqs=129 wqs=4294967295 timeout_ms=0 timeout_ms=60001 pasid=1048576 pasid=-2 \
-	min_slots=65537 max_slots=4294967295 max_per_file=0 max_per_file=65537 shared=2; do
+for parameter in wqs=129 wqs=4294967295 timeout_ms=0 timeout_ms=60001 min_slots=65537 max_slots=4294967295 max_per_file=0 \
+	max_per_file=65537; do
 	check "$parameter is refused" refused $parameter
 done
-for parameter in wqs=x min_slots=x max_slots=-1 pasid=4294967296; do
+for parameter in wqs=x min_slots=x max_slots=4294967296; do
 	check "$parameter is no number, or has too many bits" no_number $parameter
 done
 check "min_slots=5 max_slots=4 is refused" declined -22 "min_slots.*max_slots" min_slots=5 max_slots=4
-check "shared=1 is refused without a PASID" declined -22 "shared.*PASID" shared=1
 if [ "$all" -gt 1 ]; then
 	check "minimums of more than all slots are refused" \
 		declined -28 "work queue 1" min_slots=$((slots / 2 + 1)) wqs=2
@@ -179,7 +134,7 @@ check "wqs=128 is as many as there are" wqs_are 128 "$all"
 check "wqs=0 is all of them" wqs_are 0 "$all"
 check "timeout_ms=60000" reload timeout_ms=60000
 check "it delivers" delivers 0
-check "no PASID in the slot" no_pasid_in_slot
+check "the control word is clear" control_is_clear
 
 check "limits by default" limits 1 "$slots" 2048
 check "min_slots=3 max_per_file=1" limits 3 "$slots" 1 min_slots=3 max_per_file=1
@@ -189,31 +144,6 @@ check "max_slots=65536 max_per_file=65536" \
 	limits 1 "$slots" 65536 max_slots=65536 max_per_file=65536
 check "max_per_file=2 holds" file_maximum_holds
 check "max_slots=2 holds" maximum_holds
-
-if enable_pasid 2>/dev/null; then
-	check "pasid=0x12345" reload pasid=0x12345
-	check "it delivers with a PASID" delivers 0 pasid=0x12345
-	check "the slot has the PASID" pasid_is_in_new_slot 0x12345
-	check "the slot keeps the PASID" mask_keeps_pasid 0x12345
-	check "it needs no flag" needs_no_flag 0x12345
-	check "another PASID is refused" refuses_pasid 0x12346
-	check "the lowest and the highest" pasid_bounds
-	if grep -q -w enqcmd /proc/cpuinfo; then
-		check "shared=1" reload pasid=0x12345 shared=1
-		check "it delivers through a shared work queue" delivers 0 pasid=0x12345
-	else
-		check "shared=1 is refused without ENQCMD" \
-			declined -95 "shared" pasid=0x12345 shared=1
-		ktap_test_skip "it delivers through a shared work queue: the CPU has no ENQCMD"
-	fi
-	setpci -s "$bdf" ECAP_PASID+6.w=0
-else
-	for name in "pasid=0x12345" "it delivers with a PASID" "the slot has the PASID" \
-		"the slot keeps the PASID" "it needs no flag" "another PASID is refused" \
-		"the lowest and the highest" "shared=1" "it delivers through a shared work queue"; do
-		ktap_test_skip "$name"
-	done
-fi
 
 check "back to the defaults" reload
 ktap_finished

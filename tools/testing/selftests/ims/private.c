@@ -188,7 +188,6 @@ TEST_F(private, calls_do_not_tell)
 
 		ASSERT_EQ(0, ims_query(self->file, &query));
 		EXPECT_EQ(sizeof(query), query.size);
-		EXPECT_EQ(0, query.flags & ~IDXD_IMS_QUERY_PASID);
 		EXPECT_EQ(ims_counter("slots"), query.slots);
 		EXPECT_EQ(IRQS, query.used);
 		EXPECT_EQ(ims_limit(0, "min"), query.min);
