@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use crate::bus::{Bus, DmaError, Pending};
 use crate::completion;
+use crate::config::Config;
 use crate::fault::Fault;
-use crate::layout::{GRPCFG, IMS, IMS_STRIDE, MSIXPERM, MSIX_PBA, MSIX_TABLE, WQCFG};
+use crate::layout::{Layout, IMS_STRIDE};
 use crate::random::SplitMix64;
 use crate::regs::{cmdsts, command, intcause, offset as reg, TABLE_MULT};
 
@@ -118,8 +119,11 @@ const FIELDS: [(&str, u64, u32, u32); 17] = [
 enum Place {
     /// The 8 bytes at an offset.
     Register(u64),
-    /// The control words of so many slots.
-    Controls(u64),
+    /// The control words of so many slots, whose table begins there.
+    Controls {
+        table: u64,
+        slots: u64,
+    },
     Anywhere,
 }
 
@@ -129,9 +133,9 @@ impl Place {
         let end = offset + len as u64;
         let base = match self {
             Self::Register(at) => at,
-            Self::Controls(slots) => {
-                let slot = offset.checked_sub(IMS)? / IMS_STRIDE;
-                (slot < slots).then_some(IMS + slot * IMS_STRIDE + 12)?
+            Self::Controls { table, slots } => {
+                let slot = offset.checked_sub(table)? / IMS_STRIDE;
+                (slot < slots).then_some(table + slot * IMS_STRIDE + 12)?
             }
             Self::Anywhere => offset & !7,
         };
@@ -221,6 +225,7 @@ pub struct Chaos {
     beats: Vec<Beat>,
     tamper: Tamper,
     slots: u32,
+    layout: Layout,
     random: SplitMix64,
     /// Reads of BAR0 so far.
     count: u64,
@@ -232,10 +237,11 @@ pub struct Chaos {
 const KEPT: usize = 16;
 
 impl Chaos {
-    /// What `seed` makes of a device with so many slots.
-    pub fn draw(seed: u64, slots: u32) -> Self {
+    /// What `seed` makes of a device of that shape.
+    pub fn draw(seed: u64, config: &Config) -> Self {
         let mut chaos = Self {
-            slots,
+            slots: config.slots,
+            layout: config.layout(),
             random: SplitMix64::new(seed),
             ..Self::default()
         };
@@ -319,6 +325,13 @@ impl Chaos {
         })
     }
 
+    fn controls(&self) -> Place {
+        Place::Controls {
+            table: self.layout.ims,
+            slots: self.slots.into(),
+        }
+    }
+
     fn twist(&mut self, place: Place, mask: u64, value: Option<u64>, one_in: u64) -> Twist {
         Twist {
             place,
@@ -374,17 +387,18 @@ impl Chaos {
         let (name, shift) =
             self.random
                 .pick(&[("grpcfg", 0), ("wqcfg", 16), ("msix_perm", 32), ("ims", 48)]);
-        let end = (IMS + u64::from(self.slots) * IMS_STRIDE).next_power_of_two();
+        let layout = self.layout;
+        let end = layout.bar0_size;
         let some = self.random.below(end / TABLE_MULT) * TABLE_MULT;
         let at = self.random.pick(&[
             0,
-            GRPCFG,
-            WQCFG,
-            MSIXPERM,
-            MSIX_PBA,
-            MSIX_TABLE,
-            IMS,
-            IMS + TABLE_MULT,
+            layout.grpcfg,
+            layout.wqcfg,
+            layout.msixperm,
+            layout.msix_pba,
+            layout.msix_table,
+            layout.ims,
+            layout.ims + TABLE_MULT,
             end - TABLE_MULT,
             end,
             0xffff * TABLE_MULT,
@@ -450,7 +464,7 @@ impl Chaos {
         ]);
         let one_in = self.random.pick(&[1, 1, 16]);
         let after = self.begin();
-        let twist = self.twist(Place::Controls(self.slots.into()), mask, value, one_in);
+        let twist = self.twist(self.controls(), mask, value, one_in);
         self.reads.push(Twist { after, ..twist });
         format!("{what} in 1 of {one_in} reads, after {after}")
     }
@@ -461,7 +475,7 @@ impl Chaos {
                 .pick(&[("clear", Some(0)), ("set", Some(1)), ("random", None)]);
         let one_in = self.random.pick(&[1, 4]);
         let after = self.begin();
-        let twist = self.twist(Place::Controls(self.slots.into()), 1, value, one_in);
+        let twist = self.twist(self.controls(), 1, value, one_in);
         self.writes.push(Twist { after, ..twist });
         format!("{what} in 1 of {one_in} writes, after {after} reads")
     }
@@ -649,6 +663,14 @@ mod tests {
     use crate::bus::fake::{Event, FakeBus};
 
     const SLOTS: u32 = 256;
+    const IMS: u64 = 0x4000;
+
+    fn shape() -> Config {
+        Config {
+            slots: SLOTS,
+            ..Config::default()
+        }
+    }
 
     fn register(at: u64, mask: u64, value: Option<u64>) -> Twist {
         Chaos::default().twist(Place::Register(at), mask, value, 1)
@@ -663,10 +685,10 @@ mod tests {
     #[test]
     fn the_same_seed_is_the_same_device() {
         for seed in 0..100 {
-            let [mut one, mut other] = [(); 2].map(|()| Chaos::draw(seed, SLOTS));
+            let [mut one, mut other] = [(); 2].map(|()| Chaos::draw(seed, &shape()));
             assert_eq!(one.to_string(), other.to_string());
             for access in 0..500 {
-                let at = (access * 36) % 0x1_1000;
+                let at = (access * 36) % 0x5000;
                 let [mut a, mut b] = [[0; 4]; 2];
                 one.read(at, &mut a);
                 other.read(at, &mut b);
@@ -674,14 +696,14 @@ mod tests {
             }
         }
         let stories: std::collections::BTreeSet<_> = (0..100)
-            .map(|seed| Chaos::draw(seed, SLOTS).to_string())
+            .map(|seed| Chaos::draw(seed, &shape()).to_string())
             .collect();
         assert!(stories.len() > 90, "others for other seeds");
     }
 
     #[test]
     fn every_behaviour_is_drawn_and_changes_something() {
-        let drawn: Vec<_> = (0..1000).map(|seed| Chaos::draw(seed, SLOTS)).collect();
+        let drawn: Vec<_> = (0..1000).map(|seed| Chaos::draw(seed, &shape())).collect();
         for chaos in &drawn {
             assert!((1..=4).contains(&chaos.story.len()));
         }
@@ -691,6 +713,7 @@ mod tests {
             assert!(drawn.iter().any(has), "{name}");
             let mut chaos = Chaos {
                 slots: SLOTS,
+                layout: shape().layout(),
                 ..Chaos::default()
             };
             draw(&mut chaos);
@@ -738,7 +761,10 @@ mod tests {
     #[test]
     fn control_words_are_found_in_every_slot() {
         let mut twist = register(0, 3, Some(2));
-        twist.place = Place::Controls(2);
+        twist.place = Place::Controls {
+            table: IMS,
+            slots: 2,
+        };
         assert_eq!(read(&mut twist, IMS + 12, 1, 4), 2);
         assert_eq!(read(&mut twist, IMS + 28, 0, 4), 2);
         assert_eq!(read(&mut twist, IMS + 24, 0, 8), 2 << 32);

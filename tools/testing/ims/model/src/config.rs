@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What kind of device to be: the numbers behind the capability registers.
+//! [`crate::kind`] has those of real ones.
 
 use crate::chaos::Chaos;
 use crate::fault::Faults;
+use crate::kind::{Features, Kind};
 
 /// What REQUEST_INT_HANDLE gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum HandleMode {
     /// A handle that never equals a valid index; see [`crate::handles`].
-    #[default]
     Mapped,
-    /// CMDCAP does not list the command, and a handle is the table index.
+    /// There is no such command, and a handle is the table index (3.7).
+    #[default]
     Identity,
 }
 
 /// One device. Counts are in items, sizes in work queue entries.
 #[derive(Clone, Debug)]
 pub struct Config {
+    pub features: Features,
     /// IMS slots, a multiple of 256.
     pub slots: u32,
     pub wqs: u16,
@@ -38,7 +41,7 @@ pub struct Config {
     pub shared: bool,
     /// Whether config space has the SIOV DVSEC.
     pub dvsec: bool,
-    /// Whether config space has the ATS and PASID capabilities.
+    /// Whether config space has the ATS, PASID and PRS capabilities.
     pub pasid: bool,
     /// Whether RESET_DEVICE leaves slots, permissions and handles alone.
     pub reset_keeps_interrupts: bool,
@@ -52,79 +55,112 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            slots: 2048,
-            wqs: 8,
-            engines: 4,
-            groups: 4,
-            wq_size_total: 128,
-            vectors: 9,
-            device_id: 0x0b25,
-            max_xfer_shift: 31,
-            version: 0x100,
-            handles: HandleMode::Mapped,
-            shared: true,
-            dvsec: true,
-            pasid: false,
-            reset_keeps_interrupts: false,
-            d3_resets: false,
-            starts_unmasked: false,
-            faults: Faults::default(),
-            chaos: Chaos::default(),
-        }
+        Kind::default().config()
     }
 }
 
 /// `GENCAP.max_batch_shift`: log2 of the most descriptors in a batch.
 pub const MAX_BATCH_SHIFT: u32 = 10;
-/// `GRPCAP.total_rdbufs`.
-pub const READ_BUFFERS: u64 = 96;
+/// `GRPCAP.total_rdbufs` of Sapphire Rapids, as in public logs.
+const READ_BUFFERS: u64 = 96;
+/// Read buffers that each engine of a group has to be allowed (9.2.23).
+pub const READ_BUFFERS_PER_ENGINE: u64 = 4;
+/// ENGCAP's limits of descriptors in progress, the figures of section 7.5.8.
+const IN_PROGRESS: u64 = 16 << 16 | 128 << 8;
 
-/// `enum dsa_opcode` bits of the operations that the model performs: NOOP,
-/// BATCH, DRAIN, MEMMOVE, MEMFILL, COMPARE.
+/// Operation codes that the model performs, a bit for each (9.2.6): No-op,
+/// Batch, Drain, Memory Move, Fill, Compare.
 pub const OPCAP: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5;
 
 impl Config {
-    /// `union gen_cap_reg`, for `slots` IMS slots.
+    /// GENCAP (9.2.2), for `slots` IMS slots.
     pub fn gencap(&self, slots: u32) -> u64 {
+        let block_on_fault = 1 << 0;
         let overlap_copy = 1 << 1;
-        let cache_control_mem = 1 << 2;
-        let cmd_cap = 1 << 4;
+        let cache_control = 1 << 2;
+        let dest_readback = 1 << 8;
         let config_en = 1 << 31;
-        overlap_copy
-            | cache_control_mem
-            | cmd_cap
+        // Without a meaning in the specification; Sapphire Rapids has it set.
+        let unused = 1 << 38;
+        let features = &self.features;
+        block_on_fault
+            | overlap_copy
+            | cache_control
+            | u64::from(self.cmd_cap()) << 4
+            | u64::from(features.durable_write) << 5
+            | dest_readback
+            | u64::from(features.fault_info) << 12
+            | u64::from(features.batch_continuation) << 15
             | u64::from(self.max_xfer_shift) << 16
             | u64::from(MAX_BATCH_SHIFT) << 21
             | u64::from(slots / 256) << 25
             | config_en
+            | unused
+            | u64::from(features.batch1) << 52
     }
 
-    /// `union wq_cap_reg`. `wqcfg_size` 0: 32 bytes for each work queue.
+    /// WQCAP (9.2.3).
     pub fn wqcap(&self) -> u64 {
         let dedicated_mode = 1 << 49;
         let priority = 1 << 51;
         let occupancy = 1 << 52;
+        // WQCFG Size 0: 32 bytes for each work queue; 1: 64.
+        let op_config = u64::from(self.features.op_config);
         u64::from(self.wq_size_total)
             | u64::from(self.wqs) << 16
+            | op_config << 24
             | u64::from(self.shared) << 48
             | dedicated_mode
             | priority
             | occupancy
+            | op_config << 54
     }
 
-    /// `union group_cap_reg`.
+    /// GRPCAP (9.2.4).
     pub fn grpcap(&self) -> u64 {
         let rdbuf_ctrl = 1 << 16;
-        u64::from(self.groups) | READ_BUFFERS << 8 | rdbuf_ctrl
+        u64::from(self.groups)
+            | self.read_buffers() << 8
+            | rdbuf_ctrl
+            | u64::from(self.features.progress_limit) << 18
+            | u64::from(self.features.bandwidth_limit) << 19
     }
 
-    /// CMDCAP: bit n for command code n.
+    /// `GRPCAP.total_rdbufs`: enough for all engines in one group, while 8 bits
+    /// hold that.
+    pub fn read_buffers(&self) -> u64 {
+        let engines = u64::from(self.engines) * READ_BUFFERS_PER_ENGINE;
+        engines.clamp(READ_BUFFERS, 255)
+    }
+
+    /// ENGCAP (9.2.5).
+    pub fn engcap(&self) -> u64 {
+        let limits = match self.features.progress_limit {
+            true => IN_PROGRESS,
+            false => 0,
+        };
+        u64::from(self.engines) | limits
+    }
+
+    /// Whether there is a CMDCAP. Commands for interrupt handles need one.
+    fn cmd_cap(&self) -> bool {
+        self.features.cmd_cap || self.handles == HandleMode::Mapped
+    }
+
+    /// CMDCAP (9.2.14), 0 if there is none.
     pub fn cmdcap(&self) -> u32 {
-        let all = 0x7ffe;
+        match self.cmd_cap() {
+            true => self.commands(),
+            false => 0,
+        }
+    }
+
+    /// Bit n for command code n: those of table 9-6, and for interrupt handles.
+    pub fn commands(&self) -> u32 {
+        let always = 0x1ffe;
         match self.handles {
-            HandleMode::Mapped => all,
-            HandleMode::Identity => all & !(1 << 13 | 1 << 14),
+            HandleMode::Mapped => always | 1 << 13 | 1 << 14,
+            HandleMode::Identity => always,
         }
     }
 }
@@ -140,24 +176,34 @@ mod tests {
     #[test]
     fn gencap_bit_by_bit() {
         let cap = Config::default().gencap(2048);
-        assert_eq!(bits(cap, 0, 0), 0, "block_on_fault");
+        assert_eq!(cap, 0x40_915f_0107, "as a Sapphire Rapids says");
+        assert_eq!(bits(cap, 0, 0), 1, "block_on_fault");
         assert_eq!(bits(cap, 1, 1), 1, "overlap_copy");
         assert_eq!(bits(cap, 2, 2), 1, "cache_control_mem");
-        assert_eq!(bits(cap, 3, 3), 0, "cache_control_cache");
-        assert_eq!(bits(cap, 4, 4), 1, "cmd_cap");
-        assert_eq!(bits(cap, 7, 5), 0, "rsvd");
-        assert_eq!(bits(cap, 8, 8), 0, "dest_readback");
+        assert_eq!(bits(cap, 3, 3), 0, "unused");
+        assert_eq!(bits(cap, 4, 4), 0, "cmd_cap");
+        assert_eq!(bits(cap, 5, 5), 0, "durable write");
+        assert_eq!(bits(cap, 7, 6), 0, "inter-domain, stride");
+        assert_eq!(bits(cap, 8, 8), 1, "dest_readback");
         assert_eq!(bits(cap, 9, 9), 0, "drain_readback");
-        assert_eq!(bits(cap, 12, 10), 0, "rsvd2");
+        assert_eq!(bits(cap, 11, 10), 0, "16 byte fill, CRC64");
+        assert_eq!(bits(cap, 12, 12), 0, "fault info");
         assert_eq!(bits(cap, 14, 13), 0, "evl_support");
         assert_eq!(bits(cap, 15, 15), 0, "batch_continuation");
         assert_eq!(bits(cap, 20, 16), 31, "max_xfer_shift");
         assert_eq!(bits(cap, 24, 21), 10, "max_batch_shift");
         assert_eq!(bits(cap, 30, 25), 8, "max_ims_mult");
         assert_eq!(bits(cap, 31, 31), 1, "config_en");
-        assert_eq!(cap >> 32, 0, "rsvd3");
         assert_eq!(bits(Config::default().gencap(16128), 30, 25), 63);
         assert_eq!(bits(Config::default().gencap(0), 30, 25), 0);
+    }
+
+    #[test]
+    fn gencap_of_the_other_kinds() {
+        let gencap = |kind: Kind| kind.config().gencap(2048);
+        assert_eq!(gencap(Kind::Virtual), 0x40_915f_0117);
+        assert_eq!(gencap(Kind::V2), 0x40_915f_9117);
+        assert_eq!(gencap(Kind::V3), 0x10_0040_915f_9137);
     }
 
     #[test]
@@ -181,6 +227,9 @@ mod tests {
         assert_eq!(cap >> 54, 0, "op_config, wq_prs_support, rsvd4");
         config.shared = false;
         assert_eq!(bits(config.wqcap(), 48, 48), 0);
+        let second = Kind::V2.config().wqcap();
+        assert_eq!(bits(second, 27, 24), 1, "64 bytes");
+        assert_eq!(second >> 54, 1, "op_config");
     }
 
     #[test]
@@ -194,18 +243,39 @@ mod tests {
         assert_eq!(bits(cap, 15, 8), 96, "total_rdbufs");
         assert_eq!(bits(cap, 16, 16), 1, "rdbuf_ctrl");
         assert_eq!(bits(cap, 17, 17), 0, "rdbuf_limit");
-        assert_eq!(cap >> 18, 0, "progress_limit, rsvd");
+        assert_eq!(cap >> 18, 0, "progress_limit, bandwidth limit");
+        assert_eq!(Kind::V2.config().grpcap() >> 18, 1);
+        assert_eq!(Kind::V3.config().grpcap() >> 18, 3);
+        let engines = |engines| Config {
+            engines,
+            ..Config::default()
+        };
+        assert_eq!(engines(25).read_buffers(), 100);
+        assert_eq!(engines(64).read_buffers(), 255);
     }
 
     #[test]
-    fn cmdcap_lists_commands() {
-        let mut config = Config::default();
-        for code in 0..32 {
-            assert_eq!(config.cmdcap() >> code & 1 == 1, (1..=14).contains(&code));
-        }
-        config.handles = HandleMode::Identity;
-        for code in 0..32 {
-            assert_eq!(config.cmdcap() >> code & 1 == 1, (1..=12).contains(&code));
-        }
+    fn engcap_of_each_version() {
+        assert_eq!(Config::default().engcap(), 4);
+        assert_eq!(Kind::V2.config().engcap(), 0x10_8004);
+    }
+
+    #[test]
+    fn commands_are_listed() {
+        let spr = Config::default();
+        assert_eq!((spr.cmdcap(), spr.commands()), (0, 0x1ffe));
+        let handles = Kind::Virtual.config();
+        assert_eq!((handles.cmdcap(), handles.commands()), (0x7ffe, 0x7ffe));
+        let without = Config {
+            handles: HandleMode::Identity,
+            ..handles
+        };
+        assert_eq!((without.cmdcap(), without.commands()), (0x1ffe, 0x1ffe));
+        let with = Config {
+            handles: HandleMode::Mapped,
+            ..spr
+        };
+        assert_eq!(with.cmdcap(), 0x7ffe);
+        assert_eq!(with.gencap(0) >> 4 & 1, 1);
     }
 }

@@ -31,6 +31,7 @@ use crate::fault::Fault;
 use crate::group::Group;
 use crate::handles::{Handles, Table};
 use crate::ims::{Defects, Effect, Slot};
+use crate::layout::Layout;
 use crate::pci::ConfigSpace;
 use crate::perm::Permission;
 use crate::portal::Assembler;
@@ -60,6 +61,7 @@ const UNCONFIRMED: usize = 1024;
 
 pub struct Device {
     config: Config,
+    layout: Layout,
     bus: Arc<dyn Bus>,
     pci: ConfigSpace,
 
@@ -113,6 +115,7 @@ impl Device {
     pub fn new(config: Config, bus: Arc<dyn Bus>) -> Self {
         let slots = config.slots as usize;
         let mut device = Self {
+            layout: config.layout(),
             pci: ConfigSpace::new(&config),
             bus,
             state: State::Disabled,
@@ -125,7 +128,7 @@ impl Device {
             running: None,
             ending: None,
             posted: false,
-            groups: vec![Group::default(); config.groups.into()],
+            groups: vec![reset_group(&config); config.groups.into()],
             wqs: vec![Wq::default(); config.wqs.into()],
             permissions: vec![0; config.vectors.into()],
             slots: vec![Slot::default(); slots],
@@ -243,7 +246,7 @@ impl Device {
         self.genctrl = 0;
         self.intcause = 0;
         self.swerr = SwErr::default();
-        self.groups.fill(Group::default());
+        self.groups.fill(reset_group(&self.config));
         self.wqs.fill(Wq::default());
         self.portals.clear();
     }
@@ -483,6 +486,10 @@ impl Device {
     pub fn dma_error(&mut self) {
         self.counters.dma_errors += 1;
     }
+}
+
+fn reset_group(config: &Config) -> Group {
+    Group::new(config.read_buffers(), config.features)
 }
 
 impl Model for Device {

@@ -2,7 +2,7 @@
 
 //! What ENABLE_DEVICE and ENABLE_WQ check.
 
-use crate::config::{Config, MAX_BATCH_SHIFT, READ_BUFFERS};
+use crate::config::{Config, MAX_BATCH_SHIFT};
 use crate::group::Group;
 use crate::pci::ConfigSpace;
 use crate::regs::CmdError;
@@ -48,7 +48,7 @@ fn check_groups(config: &Config, groups: &[Group], wqs: &[Wq]) -> Result<(), Cmd
         seen_engines |= group.engines;
         reserved += group.rdbufs_reserved();
         let allowed = group.rdbufs_allowed();
-        if allowed > READ_BUFFERS || group.rdbufs_reserved() > allowed {
+        if allowed > config.read_buffers() || group.rdbufs_reserved() > allowed {
             return Err(CmdError::Config);
         }
     }
@@ -61,7 +61,7 @@ fn check_groups(config: &Config, groups: &[Group], wqs: &[Wq]) -> Result<(), Cmd
         return Err(CmdError::GrpConfig3);
     }
     let beyond = (wqs.len()..256).any(in_group) || seen_engines >> (config.engines - 1) > 1;
-    if beyond || reserved > READ_BUFFERS {
+    if beyond || reserved > config.read_buffers() {
         return Err(CmdError::Config);
     }
     Ok(())

@@ -9,10 +9,11 @@
 //! tested without a socket. [`processor`] executes descriptors on a thread of
 //! their own, and [`server`] connects both to QEMU.
 //!
-//! Register offsets, bits and codes are those of the kernel's
-//! `drivers/dma/idxd/registers.h` and `include/uapi/linux/idxd.h`; where these
-//! give a name and no rule, the constant's documentation says what the model
-//! chose.
+//! The rules are those of the DSA architecture specification, Intel document
+//! 341204, revision 006. Comments name its sections and tables in parentheses:
+//! (5.4), (table 5-8). Names are those of the kernel's
+//! `drivers/dma/idxd/registers.h` and `include/uapi/linux/idxd.h`. Where the
+//! specification leaves a choice, the comment says which the model made.
 
 pub mod bus;
 pub mod chaos;
@@ -26,6 +27,7 @@ pub mod fault;
 pub mod group;
 pub mod handles;
 pub mod ims;
+pub mod kind;
 pub mod layout;
 pub mod link;
 pub mod logger;

@@ -20,7 +20,11 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let config = options.config();
     let shape = Shape {
-        bars: [config.bar0_size(), config.bar2_size(), config.bar4_size()],
+        bars: [
+            config.layout().bar0_size,
+            config.bar2_size(),
+            config.bar4_size(),
+        ],
         vectors: config.vectors,
     };
     logger::start(NAME, options.verbose);

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use dsa_model::chaos::{self, Chaos};
 use dsa_model::config::{Config, HandleMode};
-use dsa_model::fault::{self, FaultOption, Faults};
+use dsa_model::fault::{self, FaultOption};
+use dsa_model::kind::Kind;
 use dsa_model::layout::{MAX_GROUPS, MAX_SLOTS, MAX_VECTORS, MAX_WQS};
 
 /// An Intel DSA device with an Interrupt Message Store, as a vfio-user server.
@@ -21,51 +22,55 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub socket: PathBuf,
 
-    /// IMS slots: a multiple of 256, 256..=16128
-    #[arg(long, value_name = "N", default_value = "2048", value_parser = slots)]
-    slots: u32,
+    /// The device to be; the options below change what it has
+    #[arg(long, value_name = "KIND", default_value = "spr")]
+    like: Like,
 
-    /// Work queues, 1..=128
-    #[arg(long, value_name = "N", default_value_t = 8,
+    /// IMS slots: a multiple of 256, 256..=16128 [default: 2048]
+    #[arg(long, value_name = "N", value_parser = slots)]
+    slots: Option<u32>,
+
+    /// Work queues, 1..=128 [default: 8]
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_WQS)))]
-    wqs: u16,
+    wqs: Option<u16>,
 
-    /// Engines, 1..=64
-    #[arg(long, value_name = "N", default_value_t = 4,
+    /// Engines, 1..=64; above 24 GRPCAP states more read buffers [default: 4]
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_GROUPS)))]
-    engines: u8,
+    engines: Option<u8>,
 
-    /// Groups, 1..=64
-    #[arg(long, value_name = "N", default_value_t = 4,
+    /// Groups, 1..=64 [default: 4]
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_GROUPS)))]
-    groups: u8,
+    groups: Option<u8>,
 
-    /// Work queue entries in all (WQCAP.total_wq_size), 1..=65535
-    #[arg(long, value_name = "N", default_value_t = 128,
+    /// Work queue entries in all (WQCAP.total_wq_size), 1..=65535 [default: 128]
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..))]
-    wq_size_total: u16,
+    wq_size_total: Option<u16>,
 
     /// MSI-X vectors, 1..=2048 [default: one more than work queues]
     #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_VECTORS)))]
     msix_vectors: Option<u16>,
 
-    /// PCI device id of a DSA, in hex: 0b25, 11fb or 1212
-    #[arg(long, value_name = "ID", default_value = "0b25", value_parser = device_id)]
-    device_id: u16,
+    /// PCI device id of a DSA, in hex: 0b25, 11fb or 1212 [default: that of KIND]
+    #[arg(long, value_name = "ID", value_parser = device_id)]
+    device_id: Option<u16>,
 
-    /// Contents of the VERSION register, in hex: 100, 200 or 300
-    #[arg(long, value_name = "VERSION", default_value = "100", value_parser = dsa_version)]
-    dsa_version: u32,
+    /// Contents of the VERSION register, in hex: 100, 200 or 300 [default: that of KIND]
+    #[arg(long, value_name = "VERSION", value_parser = dsa_version)]
+    dsa_version: Option<u32>,
 
-    /// Log2 of the largest transfer in bytes (GENCAP.max_xfer_shift), 12..=31
-    #[arg(long, value_name = "N", default_value_t = 31,
+    /// Log2 of the largest transfer in bytes (GENCAP.max_xfer_shift), 12..=31 [default: 31]
+    #[arg(long, value_name = "N",
           value_parser = clap::value_parser!(u32).range(12..=31))]
-    max_xfer_shift: u32,
+    max_xfer_shift: Option<u32>,
 
-    /// What REQUEST_INT_HANDLE gives
-    #[arg(long, value_name = "KIND", default_value = "mapped")]
-    handles: Handles,
+    /// What REQUEST_INT_HANDLE gives [default: mapped with --like virtual, else identity]
+    #[arg(long, value_name = "KIND")]
+    handles: Option<Handles>,
 
     /// Support dedicated work queues only
     #[arg(long)]
@@ -75,9 +80,13 @@ pub struct Options {
     #[arg(long)]
     no_dvsec: bool,
 
-    /// Have the ATS and PASID capabilities
-    #[arg(long)]
+    /// Have the ATS, PASID and PRS capabilities [default, but for --like virtual]
+    #[arg(long, overrides_with = "no_pasid")]
     pasid: bool,
+
+    /// Leave out the ATS, PASID and PRS capabilities
+    #[arg(long, overrides_with = "pasid")]
+    no_pasid: bool,
 
     /// RESET_DEVICE leaves slots, MSIXPERM and interrupt handles alone
     #[arg(long)]
@@ -109,6 +118,31 @@ pub struct Options {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Like {
+    /// Sapphire Rapids: 8 work queues, 2048 slots, handles are indices
+    Spr,
+    /// A virtual device: CMDCAP, commands for interrupt handles, no PASID
+    Virtual,
+    /// Version 2.0: CMDCAP, operations of each work queue, progress limits
+    #[value(name = "2.0")]
+    V2,
+    /// Version 3.0: as 2.0, bandwidth limits, batches of one
+    #[value(name = "3.0")]
+    V3,
+}
+
+impl From<Like> for Kind {
+    fn from(like: Like) -> Self {
+        match like {
+            Like::Spr => Self::Spr,
+            Like::Virtual => Self::Virtual,
+            Like::V2 => Self::V2,
+            Like::V3 => Self::V3,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Handles {
     /// Handles that differ from every index
     Mapped,
@@ -116,40 +150,52 @@ enum Handles {
     Identity,
 }
 
+impl From<Handles> for HandleMode {
+    fn from(handles: Handles) -> Self {
+        match handles {
+            Handles::Mapped => Self::Mapped,
+            Handles::Identity => Self::Identity,
+        }
+    }
+}
+
 impl Options {
     pub fn config(&self) -> Config {
-        let draw = |seed| Chaos::draw(seed, self.slots);
-        let chaos = self.chaos.map(draw).unwrap_or_default();
-        let mut faults = Faults::default();
-        for &(fault, arg) in chaos.faults() {
-            faults.set(fault, arg);
-        }
-        for &FaultOption(fault, arg) in &self.fault {
-            faults.set(fault, arg);
-        }
-        Config {
-            slots: self.slots,
-            wqs: self.wqs,
-            engines: self.engines,
-            groups: self.groups,
-            wq_size_total: self.wq_size_total,
-            vectors: self.msix_vectors.unwrap_or(self.wqs + 1),
-            device_id: self.device_id,
-            max_xfer_shift: self.max_xfer_shift,
-            version: self.dsa_version,
-            handles: match self.handles {
-                Handles::Mapped => HandleMode::Mapped,
-                Handles::Identity => HandleMode::Identity,
-            },
-            shared: !self.no_shared,
-            dvsec: !self.no_dvsec,
-            pasid: self.pasid,
+        let like = Kind::from(self.like).config();
+        let vectors = match (self.msix_vectors, self.wqs) {
+            (Some(vectors), _) => vectors,
+            (None, Some(wqs)) => wqs + 1,
+            (None, None) => like.vectors,
+        };
+        let mut config = Config {
+            slots: self.slots.unwrap_or(like.slots),
+            wqs: self.wqs.unwrap_or(like.wqs),
+            engines: self.engines.unwrap_or(like.engines),
+            groups: self.groups.unwrap_or(like.groups),
+            wq_size_total: self.wq_size_total.unwrap_or(like.wq_size_total),
+            vectors,
+            device_id: self.device_id.unwrap_or(like.device_id),
+            max_xfer_shift: self.max_xfer_shift.unwrap_or(like.max_xfer_shift),
+            version: self.dsa_version.unwrap_or(like.version),
+            handles: self.handles.map_or(like.handles, HandleMode::from),
+            shared: like.shared && !self.no_shared,
+            dvsec: like.dvsec && !self.no_dvsec,
+            pasid: (like.pasid || self.pasid) && !self.no_pasid,
             reset_keeps_interrupts: self.reset_keeps_interrupts,
             d3_resets: self.d3_resets,
             starts_unmasked: self.starts_unmasked,
-            faults,
-            chaos,
+            ..like
+        };
+        if let Some(seed) = self.chaos {
+            config.chaos = Chaos::draw(seed, &config);
         }
+        for &(fault, arg) in config.chaos.faults() {
+            config.faults.set(fault, arg);
+        }
+        for &FaultOption(fault, arg) in &self.fault {
+            config.faults.set(fault, arg);
+        }
+        config
     }
 }
 
@@ -192,6 +238,28 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let config = parse(&[]).unwrap().config();
         assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn kinds_and_what_changes_them() {
+        let config = |args: &[&str]| parse(args).unwrap().config();
+        let debug = |config: &Config| format!("{config:?}");
+        for (name, kind) in [
+            ("spr", Kind::Spr),
+            ("virtual", Kind::Virtual),
+            ("2.0", Kind::V2),
+            ("3.0", Kind::V3),
+        ] {
+            let config = config(&["--like", name]);
+            assert_eq!(debug(&config), debug(&kind.config()), "{name}");
+        }
+        let two = config(&["--like", "2.0", "--wqs", "4", "--no-pasid"]);
+        assert_eq!((two.version, two.wqs, two.vectors), (0x200, 4, 5));
+        assert!(two.features.op_config && !two.pasid);
+        let other = config(&["--like", "virtual", "--handles", "identity", "--pasid"]);
+        assert_eq!(other.handles, HandleMode::Identity);
+        assert!(other.pasid && other.features.cmd_cap);
+        assert_eq!(config(&["--handles", "mapped"]).cmdcap(), 0x7ffe);
     }
 
     #[test]
@@ -257,6 +325,7 @@ mod tests {
             (["--device-id", "0cfe"], "0b25, 11fb or 1212"),
             (["--dsa-version", "400"], "100, 200 or 300"),
             (["--handles", "some"], "mapped, identity"),
+            (["--like", "icx"], "spr, virtual, 2.0, 3.0"),
             (["--fault", "drop-message=0"], "from 1"),
             (["--chaos", "-1"], "unexpected argument"),
             (["--chaos", "all"], "invalid digit"),
@@ -269,7 +338,11 @@ mod tests {
     #[test]
     fn a_seed_draws_what_the_library_draws() {
         let config = parse(&["--chaos", "7", "--slots", "512"]).unwrap().config();
-        let chaos = Chaos::draw(7, 512);
+        let sound = Config {
+            slots: 512,
+            ..Config::default()
+        };
+        let chaos = Chaos::draw(7, &sound);
         assert_eq!(config.chaos.to_string(), chaos.to_string());
         for seed in 0..100 {
             let config = parse(&["--chaos", &seed.to_string()]).unwrap().config();

@@ -11,7 +11,6 @@
 //! | 0x120, 0x130 | ATS, PASID (`--pasid`) | DSA |
 
 use crate::config::Config;
-use crate::layout::{MSIX_PBA, MSIX_TABLE};
 
 pub const SIZE: usize = 4096;
 
@@ -74,7 +73,8 @@ impl ConfigSpace {
             device: config.device_id,
             class: 0x0880_0000,
         });
-        let bars = [config.bar0_size(), config.bar2_size(), config.bar4_size()];
+        let layout = config.layout();
+        let bars = [layout.bar0_size, config.bar2_size(), config.bar4_size()];
         for (index, size) in bars.into_iter().enumerate() {
             let at = 0x10 + index * 8;
             space.put32(at, 0xc); // 64-bit, prefetchable
@@ -133,8 +133,9 @@ impl ConfigSpace {
             u32::from(config.vectors - 1) << 16 | (POWER as u32) << 8 | 0x11,
         );
         self.allow16(MSIX + 2, 0xc000); // enable, function mask
-        self.put32(MSIX + 4, MSIX_TABLE as u32);
-        self.put32(MSIX + 8, MSIX_PBA as u32);
+        let layout = config.layout();
+        self.put32(MSIX + 4, layout.msix_table as u32);
+        self.put32(MSIX + 8, layout.msix_pba as u32);
     }
 
     fn power(&mut self, d3_resets: bool) {
@@ -278,8 +279,8 @@ mod tests {
         assert_eq!(found, [0x10, 0x11, 0x01]);
         assert_eq!(get(&space, 0x44), 0x1000_8000, "FLR capable");
         assert_eq!(get(&space, 0x82) & 0x7ff, 8, "table size - 1");
-        assert_eq!(get(&space, 0x84), 0x8000, "table in BAR0");
-        assert_eq!(get(&space, 0x88), 0x7000, "PBA in BAR0");
+        assert_eq!(get(&space, 0x84), 0x2000, "table in BAR0");
+        assert_eq!(get(&space, 0x88), 0x3000, "PBA in BAR0");
     }
 
     fn extended(config: &Config) -> Vec<u32> {
@@ -329,7 +330,7 @@ mod tests {
                 !(u64::from(get(&space, at + 4)) << 32 | u64::from(low)) + 1
             })
             .collect();
-        assert_eq!(sizes, [0x2_0000, 0x2_0000, 0x1_0000]);
+        assert_eq!(sizes, [0x1_0000, 0x2_0000, 0x1_0000]);
     }
 
     #[test]
@@ -376,7 +377,10 @@ mod tests {
 
     #[test]
     fn pasid_only_if_there() {
-        let mut without = space(&Config::default());
+        let mut without = space(&Config {
+            pasid: false,
+            ..Config::default()
+        });
         without.write(0x136, &[1]);
         assert!(!without.pasid_enabled());
         let mut with = space(&Config {

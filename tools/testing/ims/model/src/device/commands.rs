@@ -137,7 +137,7 @@ impl Device {
 
     fn progress(&mut self, running: &Running) -> Progress {
         let Running { code, operand, .. } = *running;
-        if self.config.cmdcap() >> code & 1 == 0 {
+        if self.config.commands() >> code & 1 == 0 {
             return Err(CmdError::InvalCmd);
         }
         let soft_reset = code == command::RESET_DEVICE && self.reset_type == reset_type::SOFTWARE;
@@ -192,7 +192,7 @@ impl Device {
         };
         let entries = self.entries(Table::Ims);
         match code {
-            _ if self.config.cmdcap() >> code & 1 == 0 => None,
+            _ if self.config.commands() >> code & 1 == 0 => None,
             command::REQUEST_INT_HANDLE => (u32::from(value) < entries).then_some(value),
             command::RELEASE_INT_HANDLE => self.handles.index(Table::Ims, value, entries),
             _ => None,

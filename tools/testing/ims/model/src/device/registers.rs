@@ -11,10 +11,7 @@ use super::Device;
 use crate::config::OPCAP;
 use crate::fault::Fault;
 use crate::ims::{Effect, Slot};
-use crate::layout::{
-    table_offsets, GRPCFG, GRPCFG_STRIDE, IMS, IMS_STRIDE, MSIXPERM, MSIXPERM_STRIDE, MSIX_TABLE,
-    WQCFG, WQCFG_STRIDE,
-};
+use crate::layout::{GRPCFG_STRIDE, IMS_STRIDE, MSIXPERM_STRIDE, REGISTERS_END};
 use crate::perm;
 use crate::regs::{genctrl, half, merge, offset as reg, State, GENCFG_WRITABLE, TABLE_MULT};
 
@@ -32,20 +29,25 @@ enum Place {
 
 impl Device {
     fn place(&self, offset: u64) -> Place {
+        let layout = &self.layout;
         let entry = |base: u64, stride: u64, count: usize| {
             let at = offset.checked_sub(base)?;
             let index = (at / stride) as usize;
             (index < count).then_some((index, at % stride))
         };
-        if offset < GRPCFG {
+        let (groups, wqs) = (self.groups.len(), self.wqs.len());
+        if offset < REGISTERS_END {
             Place::Register(offset)
-        } else if let Some((index, at)) = entry(GRPCFG, GRPCFG_STRIDE, self.groups.len()) {
+        } else if let Some((index, at)) = entry(layout.grpcfg, GRPCFG_STRIDE, groups) {
             Place::Group(index, at)
-        } else if let Some((index, at)) = entry(WQCFG, WQCFG_STRIDE, self.wqs.len()) {
+        } else if let Some((index, at)) = entry(layout.wqcfg, layout.wqcfg_stride, wqs) {
             Place::Wq(index, at)
-        } else if let Some((index, at)) = entry(MSIXPERM, MSIXPERM_STRIDE, self.permissions.len()) {
+        } else if let Some((index, at)) =
+            entry(layout.msixperm, MSIXPERM_STRIDE, self.permissions.len())
+        {
             Place::Permission(index, at)
-        } else if let Some((index, at)) = entry(IMS, IMS_STRIDE, self.slot_count() as usize) {
+        } else if let Some((index, at)) = entry(layout.ims, IMS_STRIDE, self.slot_count() as usize)
+        {
             Place::Slot(index, at)
         } else {
             Place::Nothing
@@ -91,7 +93,8 @@ impl Device {
     }
 
     fn ims_table(&self) -> Range<u64> {
-        IMS..IMS + u64::from(self.slot_count()) * IMS_STRIDE
+        let start = self.layout.ims;
+        start..start + u64::from(self.slot_count()) * IMS_STRIDE
     }
 
     fn read_dword(&self, offset: u64) -> u32 {
@@ -144,9 +147,9 @@ impl Device {
             reg::GENCAP => half(self.config.gencap(self.slot_count()), offset),
             reg::WQCAP => half(self.config.wqcap(), offset),
             reg::GRPCAP => half(self.config.grpcap(), offset),
-            reg::ENGCAP => half(self.config.engines.into(), offset),
+            reg::ENGCAP => half(self.config.engcap(), offset),
             reg::OPCAP => half(OPCAP, offset),
-            reg::TABLE => half(table_offsets(self.stated_ims_offset()), offset),
+            reg::TABLE => half(self.layout.offsets(self.stated_ims_offset()), offset),
             reg::GENCFG if offset == reg::GENCFG => self.gencfg,
             reg::GENCTRL if offset == reg::GENCTRL => self.genctrl,
             reg::GENSTATS if offset == reg::GENSTATS => self.state as u32 | self.reset_type << 2,
@@ -175,13 +178,13 @@ impl Device {
         if self.slot_count() == 0 {
             0
         } else if self.has(Fault::ImsTableOverRegisters) {
-            WQCFG
+            self.layout.wqcfg
         } else if self.has(Fault::ImsTableOverMsix) {
-            MSIX_TABLE
+            self.layout.msix_table
         } else if self.has(Fault::ImsTableBeyondBar) {
-            self.config.bar0_size() - TABLE_MULT
+            self.layout.bar0_size - TABLE_MULT
         } else {
-            IMS
+            self.layout.ims
         }
     }
 }

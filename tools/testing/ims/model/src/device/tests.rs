@@ -19,6 +19,7 @@ use super::{Device, Region};
 use crate::bus::fake::{Event, FakeBus};
 use crate::config::Config;
 use crate::descriptor::build::Fields;
+use crate::kind::Kind;
 use crate::processor::Shared;
 
 // Offsets as numbers, so that a wrong constant shows.
@@ -29,13 +30,18 @@ const INTCAUSE: u64 = 0x98;
 const CMD: u64 = 0xa0;
 const CMDSTS: u64 = 0xa8;
 const SWERR: u64 = 0xc0;
-const GRPCFG: u64 = 0x1000;
-const WQCFG: u64 = 0x2000;
-const MSIXPERM: u64 = 0x3000;
-const IMS: u64 = 0x1_0000;
+const MSIXPERM: u64 = 0x200;
+const GRPCFG: u64 = 0x300;
+const WQCFG: u64 = 0x400;
+const IMS: u64 = 0x4000;
 
 /// A completion record's place in the fake memory.
 const RECORD: u64 = 0x8000;
+
+/// With commands for interrupt handles.
+fn with_handles() -> Config {
+    Kind::Virtual.config()
+}
 
 struct Bench {
     shared: Shared,

@@ -8,7 +8,7 @@ const WQ1: u64 = WQCFG + 32;
 
 #[test]
 fn status_fields() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     assert_eq!(
         bench.command(13, 0x1_0005),
         0xbffa << 8,
@@ -36,7 +36,7 @@ fn completion_interrupt_on_request_only() {
 
 #[test]
 fn a_command_that_is_done_has_pushed_what_was_sent() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     bench.bus.busy.store(true, Ordering::Relaxed);
     assert_eq!(bench.command(5, 0), 0, "nothing was sent");
     bench.arm(5, 0xfee0_0000, 1);
@@ -67,11 +67,14 @@ fn unknown_commands() {
 fn identity_handles_have_no_commands() {
     let bench = Bench::new(Config {
         handles: HandleMode::Identity,
-        ..Config::default()
+        ..with_handles()
     });
     assert_eq!(bench.command(13, 0), 0x01);
     assert_eq!(bench.command(14, 0), 0x01);
     assert_eq!(bench.get(0xb0), 0x1ffe);
+    let bench = Bench::new(Config::default());
+    assert_eq!(bench.command(13, 0), 0x01);
+    assert_eq!(bench.get(0xb0), 0, "no CMDCAP either");
 }
 
 #[test]
@@ -318,7 +321,7 @@ fn wq_operand_is_a_mask_and_a_block_of_16() {
 
 #[test]
 fn handles_by_command() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     assert_eq!(bench.command(13, 8), 0x7ff7 << 8, "last of 9 vectors");
     assert_eq!(bench.command(13, 9), 0x41);
     assert_eq!(
@@ -445,7 +448,7 @@ fn pasid_commands_look_at_the_work_queues_pasid() {
 #[test]
 fn halted_device_knows_only_a_software_reset() {
     for (reset_type, status) in [(0, 0), (1, 0x03)] {
-        let bench = Bench::enabled(Config::default());
+        let bench = Bench::enabled(with_handles());
         bench.put(GENCTRL, 0x2);
         bench.set_page(0xe0, reset_type);
         assert_eq!(bench.get(GENSTATS), 3 | reset_type << 2);

@@ -99,6 +99,7 @@ fn each_check_has_its_status() {
     assert_eq!(
         bench.run(Fields {
             flags: WITH_INTERRUPT,
+            handle: 2048,
             ..noop()
         }),
         0x19,

@@ -20,7 +20,7 @@ fn handle(bench: &Bench) -> u16 {
 
 #[test]
 fn record_is_written_before_the_message() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     bench.arm(5, 0xfee0_1000, 0x4321);
     let handle = handle(&bench);
     bench.bus.take();
@@ -31,7 +31,7 @@ fn record_is_written_before_the_message() {
 
 #[test]
 fn portal_page_decides_the_table() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     bench.arm(5, 0xfee0_1000, 0x4321);
     let ims = handle(&bench);
     let msix = (bench.command(13, 5) >> 8) as u16;
@@ -58,7 +58,7 @@ fn portal_page_decides_the_table() {
 
 #[test]
 fn released_handle_is_invalid() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     let handle = handle(&bench);
     assert_eq!(bench.run(with_handle(handle)), 0x01);
     bench.command(14, 0x1_0000 | u32::from(handle));
@@ -69,7 +69,7 @@ fn released_handle_is_invalid() {
 fn identity_handles_are_indices() {
     let bench = Bench::enabled(Config {
         handles: HandleMode::Identity,
-        ..Config::default()
+        ..with_handles()
     });
     bench.arm(5, 0xfee0_1000, 1);
     assert_eq!(bench.run(with_handle(5)), 0x01);
@@ -79,7 +79,7 @@ fn identity_handles_are_indices() {
 
 #[test]
 fn no_interrupt_without_the_flag() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     bench.arm(5, 0xfee0_1000, 1);
     let handle = handle(&bench);
     assert_eq!(
@@ -94,7 +94,7 @@ fn no_interrupt_without_the_flag() {
 
 #[test]
 fn failed_descriptor_still_interrupts() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     bench.arm(5, 0xfee0_1000, 1);
     let handle = handle(&bench);
     assert_eq!(
@@ -109,7 +109,7 @@ fn failed_descriptor_still_interrupts() {
 
 #[test]
 fn masked_slot_latches_and_replays_one_message() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     bench.arm(5, 0xfee0_1000, 1);
     bench.put(CTRL, 1);
     let handle = handle(&bench);
@@ -127,7 +127,7 @@ fn masked_slot_latches_and_replays_one_message() {
 
 #[test]
 fn message_uses_what_the_slot_says_at_that_time() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     bench.set_page(0xc0, 5);
     bench.arm(5, 0xfee0_2000, 0x77);
     assert_eq!(bench.interrupts(), [Event::Post(0xfee0_2000, 0x77)]);
@@ -139,7 +139,7 @@ fn message_uses_what_the_slot_says_at_that_time() {
 
 #[test]
 fn misaligned_address_is_refused() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     for low in 1..4 {
         bench.arm(5, 0xfee0_1000 | low, 1);
         bench.set_page(0xc0, 5);
@@ -151,7 +151,7 @@ fn misaligned_address_is_refused() {
 
 #[test]
 fn without_bus_mastering_nothing_leaves() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     bench.arm(5, 0xfee0_1000, 1);
     bench.set_command(0x2);
     bench.set_page(0xc0, 5);
@@ -163,7 +163,7 @@ fn without_bus_mastering_nothing_leaves() {
 
 #[test]
 fn losing_bus_mastering_halts_an_enabled_device() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     bench.submit(noop());
     let job = bench.shared.device().take().unwrap();
     bench.set_command(0x2);
@@ -175,7 +175,7 @@ fn losing_bus_mastering_halts_an_enabled_device() {
 
 #[test]
 fn losing_bus_mastering_stops_a_drain() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     bench.submit(noop());
     let job = bench.shared.device().take().unwrap();
     assert_eq!(bench.command(2, 0), 1 << 31);
@@ -190,7 +190,7 @@ fn losing_bus_mastering_stops_a_drain() {
 fn with_pasid(pasid: bool, ctrl: u32) -> Bench {
     let bench = Bench::new(Config {
         pasid: true,
-        ..Config::default()
+        ..with_handles()
     });
     bench.put_in(Region::Config, 0x124, 1 << 31);
     bench.put_in(Region::Config, 0x134, 1 << 16);
@@ -242,7 +242,7 @@ fn msix_permission_is_checked() {
 
 #[test]
 fn interrupts_of_a_batch_are_their_own() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     bench.arm(5, 0xfee0_1000, 1);
     let handle = handle(&bench);
     let parts = [

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
-use crate::config::HandleMode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use std::time::Duration;
 fn header() {
     let bench = Bench::new(Config::default());
     let header: Vec<u32> = (0..7).map(|index| bench.page(index * 4)).collect();
-    assert_eq!(header, [0x494d_5354, 2, 2048, 0x1000, 16, 9, 1]);
+    assert_eq!(header, [0x494d_5354, 2, 2048, 0x1000, 16, 9, 0]);
     for offset in [0x1c, 0x3c, 0xb8, 0xbc, 0x134, 0xffc] {
         assert_eq!(bench.page(offset), 0, "{offset:#x}");
     }
@@ -108,7 +107,7 @@ fn counters_are_read_only() {
 
 #[test]
 fn revoke_drops_handles_and_says_so() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     bench.command(13, 0x1_0005);
     bench.set_page(0xdc, 1);
     assert_eq!(bench.get(INTCAUSE), 1 << 31);
@@ -227,10 +226,7 @@ fn sync_waits_for_the_bus() {
 #[test]
 fn late_messages() {
     let late = |bench: &Bench| bench.page(0xb8);
-    let bench = Bench::new(Config {
-        handles: HandleMode::Identity,
-        ..Config::default()
-    });
+    let bench = Bench::new(Config::default());
     assert_eq!(bench.page(0x18), 0);
     bench.bus.busy.store(true, Ordering::Relaxed);
     bench.arm(3, 0xfee0_1000, 1);
@@ -255,7 +251,7 @@ fn late_messages() {
     bench.get(control(4));
     assert_eq!(late(&bench), 1, "taken in time");
 
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     assert_eq!(bench.page(0x18), 1);
     bench.bus.busy.store(true, Ordering::Relaxed);
     bench.arm(3, 0xfee0_1000, 1);

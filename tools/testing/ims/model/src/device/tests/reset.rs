@@ -48,7 +48,7 @@ fn assert_interrupts_reset(bench: &Bench) {
 
 #[test]
 fn reset_device_command() {
-    let bench = used(Config::default());
+    let bench = used(with_handles());
     bench.put(CMD, 1 << 31 | 5 << 20);
     assert_eq!(bench.get(INTCAUSE), 2, "its own end is after the reset");
     bench.put(INTCAUSE, 2);
@@ -66,7 +66,7 @@ fn reset_device_command() {
 fn reset_device_command_can_keep_interrupts() {
     let bench = used(Config {
         reset_keeps_interrupts: true,
-        ..Config::default()
+        ..with_handles()
     });
     bench.command(5, 0);
     assert_registers_reset(&bench);
@@ -77,7 +77,7 @@ fn reset_device_command_can_keep_interrupts() {
 
 #[test]
 fn reset_device_waits_for_what_is_in_flight() {
-    let bench = used(Config::default());
+    let bench = used(with_handles());
     let job = bench.shared.device().take().unwrap();
     assert_eq!(bench.command(5, 0), 1 << 31);
     bench.shared.device().finish(&job);
@@ -91,7 +91,7 @@ fn flr_and_qemu_reset_everything() {
     let flr = |bench: &Bench| bench.put_in(Region::Config, 0x48, 0x8000);
     let qemu = |bench: &Bench| bench.shared.device().reset();
     for reset in [&flr as &dyn Fn(&Bench), &qemu] {
-        let bench = used(Config::default());
+        let bench = used(with_handles());
         bench.set_page(0x108, 1000);
         bench.set_page(0x10c, 1);
         bench.set_page(0x118, 1);
@@ -109,7 +109,7 @@ fn flr_and_qemu_reset_everything() {
 
 #[test]
 fn flr_ends_a_running_command() {
-    let bench = used(Config::default());
+    let bench = used(with_handles());
     bench.command(8, 1);
     assert_eq!(bench.get(CMDSTS), 1 << 31);
     bench.put_in(Region::Config, 0x48, 0x8000);
@@ -123,7 +123,7 @@ fn flr_ends_a_running_command() {
 
 #[test]
 fn job_that_a_reset_overtook_does_nothing_more() {
-    let bench = used(Config::default());
+    let bench = used(with_handles());
     let job = bench.shared.device().take().unwrap();
     bench.shared.device().reset();
     bench.set_command(6);
@@ -135,7 +135,7 @@ fn job_that_a_reset_overtook_does_nothing_more() {
 
 #[test]
 fn half_a_descriptor_does_not_survive() {
-    let bench = used(Config::default());
+    let bench = used(with_handles());
     for part in 0..7 {
         bench.shared.device().write(Region::Bar2, part * 8, &[0; 8]);
     }

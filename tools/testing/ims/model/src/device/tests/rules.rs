@@ -29,7 +29,7 @@ fn reset_device(bench: &Bench) {
 
 /// Slot 5 has a message and is unmasked.
 fn live() -> Bench {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     write_message(&bench, 1);
     bench.put(CTRL, 0);
     assert_eq!(violations(&bench), CLEAN);
@@ -38,7 +38,7 @@ fn live() -> Bench {
 
 #[test]
 fn a_correct_driver_breaks_no_rule() {
-    let bench = Bench::enabled(Config::default());
+    let bench = Bench::enabled(with_handles());
     // Made masked and clean; masked slots may get any message.
     bench.put(CTRL, 1);
     bench.put64(SLOT, 0);
@@ -78,7 +78,7 @@ fn a_correct_driver_breaks_no_rule() {
 
 #[test]
 fn unmasked_without_a_message() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     bench.put(CTRL, 0);
     assert_eq!(violations(&bench), [1, 0, 0, 0, 6]);
     bench.put(CTRL, 1);
@@ -96,7 +96,7 @@ fn unmasked_without_a_message() {
 
 #[test]
 fn message_and_unmask_in_one_access() {
-    let bench = Bench::new(Config::default());
+    let bench = Bench::new(with_handles());
     let slot = [0xfee0_1000u32, 0, 1, 0].map(u32::to_le_bytes).concat();
     bench.shared.device().write(Region::Bar0, SLOT, &slot);
     assert_eq!(violations(&bench), CLEAN);
@@ -107,7 +107,7 @@ fn enabled_with_unmasked_slots_without_a_message() {
     let enabled = |prepare: &dyn Fn(&Bench)| {
         let bench = Bench::new(Config {
             starts_unmasked: true,
-            ..Config::default()
+            ..with_handles()
         });
         assert_eq!(bench.get(CTRL), 0);
         assert_ne!(bench.get(SLOT), 0);
@@ -137,7 +137,7 @@ fn reset_device_can_leave_slots_unmasked() {
     let bench = Bench::new(Config {
         starts_unmasked: true,
         reset_keeps_interrupts: true,
-        ..Config::default()
+        ..with_handles()
     });
     bench.command(5, 0);
     assert_eq!(bench.get(CTRL), 0);
@@ -215,7 +215,7 @@ fn a_reset_begins_anew() {
     for keeps in [false, true] {
         let bench = Bench::new(Config {
             reset_keeps_interrupts: keeps,
-            ..Config::default()
+            ..with_handles()
         });
         write_message(&bench, 1);
         bench.put(CTRL, 0);
