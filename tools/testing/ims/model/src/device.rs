@@ -322,7 +322,7 @@ impl Device {
         }
     }
 
-    /// The hardware raises a slot.
+    /// The hardware raises a slot, for another reason than a descriptor.
     fn raise(&mut self, slot: u32) {
         if slot >= self.slot_count() {
             return;
@@ -343,7 +343,7 @@ impl Device {
         self.allowed[slot] = false;
         let (address, data) = self.slots[slot].message();
         let counters = &mut self.slot_counters[slot];
-        if !self.pci.bus_master() || !self.pci.powered() || address % 4 != 0 {
+        if !self.pci.bus_master() || !self.pci.powered() {
             self.counters.refused += 1;
             counters.refused = counters.refused.wrapping_add(1);
             debug!("slot {slot}: message {data:#x} to {address:#x} refused");
@@ -414,8 +414,12 @@ impl Device {
         }
     }
 
-    /// Raises the interrupt that a descriptor asked for.
+    /// Raises the interrupt that a descriptor asked for, now that it completes.
     pub fn interrupt(&mut self, interrupt: Interrupt) {
+        if self.permission(interrupt).ignores() {
+            debug!("{interrupt:?} is ignored");
+            return;
+        }
         match interrupt.table {
             Table::Msix => self.signal(interrupt.index),
             Table::Ims => self.raise(interrupt.index.into()),
@@ -425,13 +429,18 @@ impl Device {
     /// Looks up the interrupt handle of a descriptor with that PASID.
     pub fn resolve(&self, table: Table, handle: u16, pasid: Option<u32>) -> Option<Interrupt> {
         let index = self.handles.index(table, handle, self.entries(table))?;
-        let permission = match table {
-            Table::Msix => Permission::from_msix_perm(self.permissions[usize::from(index)]),
-            Table::Ims => Permission::from_slot(self.slots[usize::from(index)].pasid()),
-        };
-        permission
+        let interrupt = Interrupt { table, index };
+        self.permission(interrupt)
             .allows(pasid)
-            .then_some(Interrupt { table, index })
+            .then_some(interrupt)
+    }
+
+    fn permission(&self, interrupt: Interrupt) -> Permission {
+        let index = usize::from(interrupt.index);
+        match interrupt.table {
+            Table::Msix => Permission(self.permissions[index]),
+            Table::Ims => self.slots[index].permission(),
+        }
     }
 
     /// Entries of an interrupt table.

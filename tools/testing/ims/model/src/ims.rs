@@ -1,30 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The IMS table: slots of 16 bytes, four dwords each.
+//! The IMS table (9.2.28): slots of 16 bytes, four dwords each.
 //!
 //! | dword | meaning |
 //! | --- | --- |
 //! | 0 | message address, low half |
 //! | 1 | message address, high half |
 //! | 2 | message data |
-//! | 3 | ctrl: bit 0 mask, bit 1 pending (read-only), bit 3 PASID enable, bits 31:12 PASID |
+//! | 3 | ctrl: bit 0 mask, bit 1 pending (read-only), bit 2 ignore, bit 3 PASID enable, bits 31:12 PASID |
 
+use crate::perm::{self, Permission};
 use crate::regs::merge;
 
 /// ctrl bit 0.
 pub const CTRL_MASK: u32 = 1 << 0;
 /// ctrl bit 1, read-only.
 pub const CTRL_PENDING: u32 = 1 << 1;
-/// ctrl bit 3.
-pub const CTRL_PASID_EN: u32 = 1 << 3;
-/// ctrl bits 31:12.
-pub const CTRL_PASID_SHIFT: u32 = 12;
+
+/// Message address after a reset (table 9-3).
+pub const RESET_ADDRESS: u64 = 0xfee0_0000;
+/// The upper 44 bits of every message address.
+const ADDRESS_MASK: u64 = !0xf_ffff;
 
 /// A remappable message of an entry that does not exist: VT-d's 0x7fff + 0x7ff,
 /// AMD-Vi's 0x7ff.
 pub const LEFT_OVER: (u64, u32) = (0xfeef_fff8, 0x7ff);
 
-const CTRL_WRITABLE: u32 = CTRL_MASK | CTRL_PASID_EN | 0xffff_f000;
+const CTRL_WRITABLE: u32 = CTRL_MASK | perm::WRITABLE;
 
 /// One slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +39,10 @@ pub struct Slot {
 }
 
 impl Default for Slot {
-    /// The reset state: masked, not pending, everything else 0.
+    /// The reset state: masked, not pending.
     fn default() -> Self {
         Self {
-            address: 0,
+            address: RESET_ADDRESS,
             data: 0,
             ctrl: CTRL_MASK,
             pending: false,
@@ -90,9 +92,8 @@ impl Slot {
         (self.address, self.data)
     }
 
-    /// The PASID that a descriptor must have, if PASID enable is set.
-    pub fn pasid(&self) -> Option<u32> {
-        (self.ctrl & CTRL_PASID_EN != 0).then_some(self.ctrl >> CTRL_PASID_SHIFT)
+    pub fn permission(&self) -> Permission {
+        Permission(self.ctrl)
     }
 
     fn masked(&self, defects: Defects) -> bool {
@@ -112,22 +113,31 @@ impl Slot {
         }
     }
 
-    /// Writes the bits of `value` that `bits` has. Unmasking a pending slot
-    /// takes the pending state and asks for its message.
+    /// Writes the bits of `value` that `bits` has to the message address. An
+    /// address that is not 0x00000000FEExxxxx is ignored as a whole, and the old
+    /// one stays; bits 1:0 are ignored. Returns whether it was taken.
+    ///
+    /// A write of 4 bytes is judged together with the half that it leaves.
+    pub fn write_address(&mut self, value: u64, bits: u64) -> bool {
+        let new = self.address & !bits | value & bits;
+        let is_taken = new & ADDRESS_MASK == RESET_ADDRESS & ADDRESS_MASK;
+        if is_taken {
+            self.address = new & !0x3;
+        }
+        is_taken
+    }
+
+    /// Writes the bits of `value` that `bits` has to dword 2 or 3. Unmasking a
+    /// pending slot takes the pending state and asks for its message.
     pub fn write(&mut self, dword: u64, value: u32, bits: u32, defects: Defects) -> Effect {
-        let low = self.address as u32;
-        let high = (self.address >> 32) as u32;
-        match dword & 3 {
-            0 => self.address = u64::from(high) << 32 | u64::from(merge(low, value, bits)),
-            1 => self.address = u64::from(merge(high, value, bits)) << 32 | u64::from(low),
-            2 => self.data = merge(self.data, value, bits),
-            _ => {
-                self.ctrl = merge(self.ctrl, value, bits & CTRL_WRITABLE);
-                if self.pending && !self.masked(defects) && !defects.stuck_pending {
-                    self.pending = false;
-                    return Effect::Send;
-                }
+        if dword & 3 == Self::CTRL {
+            self.ctrl = merge(self.ctrl, value, bits & CTRL_WRITABLE);
+            if self.pending && !self.masked(defects) && !defects.stuck_pending {
+                self.pending = false;
+                return Effect::Send;
             }
+        } else {
+            self.data = merge(self.data, value, bits);
         }
         Effect::Nothing
     }
@@ -156,49 +166,49 @@ mod tests {
     #[test]
     fn reset_state_is_masked_and_clean() {
         let slot = Slot::default();
-        for dword in 0..3 {
-            assert_eq!(slot.read(dword, SOUND), 0);
-        }
-        assert_eq!(slot.read(3, SOUND), 0x1);
-        assert_eq!(slot.pasid(), None);
+        let dwords: Vec<_> = (0..4).map(|dword| slot.read(dword, SOUND)).collect();
+        assert_eq!(dwords, [0xfee0_0000, 0, 0, 0x1]);
+        assert!(slot.permission().allows(None) && !slot.permission().ignores());
     }
 
     #[test]
     fn every_bit_is_stored_or_reserved() {
         let mut slot = Slot::default();
-        for dword in 0..4 {
+        for dword in [2, 3] {
             slot.write(dword, ALL, ALL, SOUND);
         }
-        assert_eq!(slot.message(), (u64::MAX, ALL));
-        // Bits 11:4, 2 and 1 of ctrl do not take a write.
-        assert_eq!(slot.read(3, SOUND), 0xffff_f009);
-        for dword in 0..4 {
+        assert_eq!(slot.message().1, ALL);
+        // Bits 11:4 and 1 of ctrl do not take a write.
+        assert_eq!(slot.read(3, SOUND), 0xffff_f00d);
+        for dword in [2, 3] {
             slot.write(dword, 0, ALL, SOUND);
         }
-        assert_eq!(slot.message(), (0, 0));
+        assert_eq!(slot.message().1, 0);
         assert_eq!(slot.read(3, SOUND), 0);
     }
 
     #[test]
-    fn dwords_and_bytes_do_not_touch_their_neighbours() {
+    fn addresses_outside_of_the_range_are_ignored() {
         let mut slot = Slot::default();
-        slot.write(0, 0x1111_1110, ALL, SOUND);
-        slot.write(1, 0x2222_2222, ALL, SOUND);
-        slot.write(2, 0x3333_3333, ALL, SOUND);
-        slot.write(0, 0x0000_ab00, 0x0000_ff00, SOUND);
-        assert_eq!(slot.message(), (0x2222_2222_1111_ab10, 0x3333_3333));
-        assert_eq!(slot.read(0, SOUND), 0x1111_ab10);
-        assert_eq!(slot.read(1, SOUND), 0x2222_2222);
-        assert_eq!(slot.read(2, SOUND), 0x3333_3333);
+        assert!(slot.write_address(0xfeef_ffff, u64::MAX));
+        assert_eq!(slot.message().0, 0xfeef_fffc, "bits 1:0 are ignored");
+        for address in [0, 0xfed0_1000, 0xfef0_1000, 0x1_fee0_1000, u64::MAX] {
+            assert!(!slot.write_address(address, u64::MAX), "{address:#x}");
+            assert_eq!(slot.message().0, 0xfeef_fffc, "the old one stays");
+        }
     }
 
     #[test]
-    fn pasid_fields() {
+    fn halves_of_an_address_are_judged_with_what_they_leave() {
+        const LOW: u64 = 0xffff_ffff;
         let mut slot = Slot::default();
-        slot.write(3, 0xabcd_e000, ALL, SOUND);
-        assert_eq!(slot.pasid(), None);
-        slot.write(3, 0xabcd_e008, ALL, SOUND);
-        assert_eq!(slot.pasid(), Some(0xabcde));
+        assert!(slot.write_address(0xfee0_1230, LOW));
+        assert!(slot.write_address(0, !LOW));
+        assert!(!slot.write_address(0, LOW));
+        assert!(!slot.write_address(1 << 32, !LOW));
+        assert!(slot.write_address(0xab00, 0xff00), "one byte");
+        assert_eq!(slot.read(0, SOUND), 0xfee0_ab30);
+        assert_eq!(slot.read(1, SOUND), 0);
     }
 
     #[test]

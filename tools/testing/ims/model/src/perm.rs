@@ -1,45 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! MSIXPERM (`union msix_perm`), and the PASID check of interrupt handles.
+//! Who may use an entry of an interrupt table: the control bits that MSIXPERM
+//! (9.2.22) and the slots (9.2.28) have in common.
 
-/// `ignore`, `pasid_en`, `pasid`; the rest is reserved.
-pub const WRITABLE: u32 = 1 << 2 | 1 << 3 | 0xffff_f000;
+/// Bit 2: descriptors' completions raise nothing, and set nothing pending.
+pub const IGNORE: u32 = 1 << 2;
+/// Bit 3: PASID enable.
+pub const PASID_EN: u32 = 1 << 3;
+/// Bits 31:12.
+pub const PASID_SHIFT: u32 = 12;
+pub const PASID: u32 = 0xf_ffff << PASID_SHIFT;
 
-/// The permission of an entry, from MSIXPERM or from a slot's ctrl.
+/// Ignore, PASID enable, PASID. The rest of MSIXPERM is reserved.
+pub const WRITABLE: u32 = IGNORE | PASID_EN | PASID;
+
+/// The bits of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
-    /// Any descriptor may use the entry.
-    Any,
-    /// Only descriptors without a PASID.
-    NoPasid,
-    /// Only descriptors with this PASID.
-    Pasid(u32),
-}
+pub struct Permission(pub u32);
 
 impl Permission {
-    /// From an MSIXPERM entry.
-    pub fn from_msix_perm(entry: u32) -> Self {
-        if entry & 1 << 2 != 0 {
-            Self::Any
-        } else if entry & 1 << 3 != 0 {
-            Self::Pasid(entry >> 12)
-        } else {
-            Self::NoPasid
-        }
-    }
-
-    /// From a slot's PASID field, if its PASID enable is set.
-    pub fn from_slot(pasid: Option<u32>) -> Self {
-        pasid.map_or(Self::NoPasid, Self::Pasid)
-    }
-
-    /// Whether a descriptor with that PASID may use the entry.
+    /// Whether a descriptor with that PASID may use the entry: PASID enable is
+    /// as in the descriptor's work queue, and so is the PASID (5.4).
     pub fn allows(self, pasid: Option<u32>) -> bool {
-        match self {
-            Self::Any => true,
-            Self::NoPasid => pasid.is_none(),
-            Self::Pasid(own) => pasid == Some(own),
-        }
+        let own = (self.0 & PASID_EN != 0).then_some(self.0 >> PASID_SHIFT);
+        own == pasid
+    }
+
+    /// Whether completions raise nothing. Looked at when a descriptor
+    /// completes, unlike the PASID (3.7).
+    pub fn ignores(self) -> bool {
+        self.0 & IGNORE != 0
     }
 }
 
@@ -48,23 +38,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn msix_perm_bit_by_bit() {
-        assert_eq!(Permission::from_msix_perm(0), Permission::NoPasid);
-        assert_eq!(Permission::from_msix_perm(1 << 2), Permission::Any);
-        assert_eq!(Permission::from_msix_perm(0xabcd_e000), Permission::NoPasid);
-        assert_eq!(
-            Permission::from_msix_perm(0xabcd_e008),
-            Permission::Pasid(0xabcde)
-        );
+    fn pasids_must_match() {
+        let without = Permission(0xabcd_e000);
+        assert!(without.allows(None));
+        assert!(!without.allows(Some(0xabcde)));
+        let with = Permission(0xabcd_e008);
+        assert!(with.allows(Some(0xabcde)));
+        assert!(!with.allows(Some(0xabcdf)) && !with.allows(None));
+        assert!(!Permission(0x8).allows(None));
     }
 
     #[test]
-    fn pasids_must_match() {
-        assert!(Permission::NoPasid.allows(None));
-        assert!(!Permission::NoPasid.allows(Some(0)));
-        assert!(Permission::Pasid(5).allows(Some(5)));
-        assert!(!Permission::Pasid(5).allows(Some(4)));
-        assert!(!Permission::Pasid(0).allows(None));
-        assert!(Permission::Any.allows(Some(9)) && Permission::Any.allows(None));
+    fn ignore_is_no_permission() {
+        let entry = Permission(0x4);
+        assert!(entry.ignores() && entry.allows(None));
+        assert!(!entry.allows(Some(9)));
+        assert!(!Permission(0xffff_fffb).ignores());
     }
 }

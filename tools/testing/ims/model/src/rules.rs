@@ -16,8 +16,8 @@ use log::warn;
 /// A rule that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// The device found a slot unmasked whose address was zero, or not written
-    /// since the reset.
+    /// The device found a slot unmasked without a valid address since the reset:
+    /// none was written, or the last was none for messages.
     Blank,
     /// The message of an unmasked slot was written.
     Unmasked,
@@ -121,14 +121,17 @@ impl Rules {
         }
     }
 
-    /// The message of a slot was written; its address is then `address`.
-    pub fn message(&mut self, slot: usize, is_masked: bool, address: u64) {
+    /// The message of a slot was written. `is_valid` tells whether the slot has
+    /// one since, if the write says.
+    pub fn message(&mut self, slot: usize, is_masked: bool, is_valid: Option<bool>) {
         if !is_masked {
             self.count(slot, Violation::Unmasked);
         } else if self.take_unread(slot) {
             self.count(slot, Violation::Unread);
         }
-        self.slots[slot].has_message = address != 0;
+        if let Some(is_valid) = is_valid {
+            self.slots[slot].has_message = is_valid;
+        }
     }
 
     /// The interrupt handle of a slot is requested or released.
@@ -174,12 +177,12 @@ impl Rules {
 mod tests {
     use super::*;
 
-    const TARGET: u64 = 0xfee0_0000;
+    const VALID: Option<bool> = Some(true);
 
     /// One slot, unmasked with a message; nothing is counted.
     fn live() -> Rules {
         let mut rules = Rules::new(2);
-        rules.message(1, true, TARGET);
+        rules.message(1, true, VALID);
         rules.mask(1, true, false);
         assert_eq!(rules.counts(), Violations::default());
         rules
@@ -208,7 +211,8 @@ mod tests {
         let mut rules = live();
         rules.mask(1, false, true);
         rules.read();
-        rules.message(1, true, 0);
+        rules.message(1, true, None);
+        rules.message(1, true, Some(false));
         assert_eq!(counts(&rules), [0; 4]);
         rules.mask(1, true, false);
         assert_eq!(counts(&rules), [1, 0, 0, 0]);
@@ -219,14 +223,14 @@ mod tests {
     #[test]
     fn message_of_an_unmasked_slot_stays() {
         let mut rules = live();
-        rules.message(1, false, TARGET + 4);
+        rules.message(1, false, VALID);
         assert_eq!(counts(&rules), [0, 1, 0, 0]);
     }
 
     #[test]
     fn masking_counts_once_the_device_was_read() {
         type Change = fn(&mut Rules);
-        let message: Change = |rules| rules.message(1, true, TARGET);
+        let message: Change = |rules| rules.message(1, true, VALID);
         let handle: Change = |rules| rules.handle(1);
         for (change, expected) in [(message, [0, 0, 1, 0]), (handle, [0, 0, 0, 1])] {
             let mut rules = live();
@@ -252,7 +256,7 @@ mod tests {
         let mut rules = live();
         rules.mask(1, false, true);
         rules.mask(1, true, true);
-        rules.message(1, true, TARGET);
+        rules.message(1, true, VALID);
         assert_eq!(counts(&rules), [0, 0, 1, 0]);
     }
 
@@ -270,7 +274,7 @@ mod tests {
         let mut rules = live();
         rules.mask(1, false, true);
         rules.reset();
-        rules.message(1, true, TARGET);
+        rules.message(1, true, VALID);
         rules.mask(1, true, false);
         rules.reset();
         rules.mask(1, true, false);
@@ -283,7 +287,7 @@ mod tests {
     fn lost_writes_excuse_until_a_reset() {
         let mut rules = live();
         rules.lose();
-        rules.message(1, false, 0);
+        rules.message(1, false, Some(false));
         rules.mask(1, false, false);
         assert_eq!(counts(&rules), [0; 4]);
         rules.reset();

@@ -58,7 +58,7 @@ impl Device {
         if self.ims_table().contains(&offset) {
             self.counters.ims_reads += 1;
         }
-        for (at, bytes) in dwords(offset, data.len()) {
+        for (at, bytes) in units::<4>(offset, data.len()) {
             if let Place::Slot(index, _) = self.place(at) {
                 self.count_late(index);
             }
@@ -82,13 +82,26 @@ impl Device {
             }
             return;
         }
-        for (at, bytes) in dwords(offset, data.len()) {
-            let (mut value, mut mask) = ([0; 4], [0; 4]);
+        for (at, bytes) in units::<8>(offset, data.len()) {
+            let (mut value, mut mask) = ([0; 8], [0; 8]);
             for byte in bytes {
                 value[byte] = data[(at + byte as u64 - offset) as usize];
                 mask[byte] = 0xff;
             }
-            self.write_dword(at, u32::from_le_bytes(value), u32::from_le_bytes(mask));
+            self.write_qword(at, u64::from_le_bytes(value), u64::from_le_bytes(mask));
+        }
+    }
+
+    /// Writes the bits of `value` that `mask` has. The halves are registers of
+    /// their own, but for a slot's address.
+    fn write_qword(&mut self, offset: u64, value: u64, mask: u64) {
+        if let Place::Slot(index, 0) = self.place(offset) {
+            return self.write_address(index, value, mask);
+        }
+        for at in [offset, offset + 4] {
+            if half(mask, at) != 0 {
+                self.write_dword(at, half(value, at), half(mask, at));
+            }
         }
     }
 
@@ -123,6 +136,15 @@ impl Device {
         }
     }
 
+    fn write_address(&mut self, index: usize, value: u64, mask: u64) {
+        let slot = &mut self.slots[index];
+        let is_masked = slot.mask_bit();
+        let is_taken = slot.write_address(value, mask);
+        // A slot does not get a message by the upper half alone, which is 0.
+        let is_valid = (!is_taken || half(mask, 0) != 0).then_some(is_taken);
+        self.rules.message(index, is_masked, is_valid);
+    }
+
     fn write_slot(&mut self, index: usize, dword: u64, value: u32, mask: u32) {
         let defects = self.defects();
         let slot = &mut self.slots[index];
@@ -131,7 +153,7 @@ impl Device {
         if dword == Slot::CTRL {
             self.rules.mask(index, was_masked, slot.mask_bit());
         } else {
-            self.rules.message(index, was_masked, slot.message().0);
+            self.rules.message(index, was_masked, None);
         }
         if effect == Effect::Send {
             let counters = &mut self.slot_counters[index];
@@ -189,27 +211,33 @@ impl Device {
     }
 }
 
-/// The dwords that an access touches: offset, and the bytes in it.
-fn dwords(offset: u64, len: usize) -> impl Iterator<Item = (u64, Range<usize>)> {
+/// The aligned units of so many bytes that an access touches: offset, and the
+/// bytes in it.
+fn units<const BYTES: u64>(offset: u64, len: usize) -> impl Iterator<Item = (u64, Range<usize>)> {
     let end = offset + len as u64;
-    (offset & !3..end).step_by(4).map(move |at| {
-        let from = offset.saturating_sub(at) as usize;
-        let to = (end - at).min(4) as usize;
-        (at, from..to)
-    })
+    (offset / BYTES * BYTES..end)
+        .step_by(BYTES as usize)
+        .map(move |at| {
+            let from = offset.saturating_sub(at) as usize;
+            let to = (end - at).min(BYTES) as usize;
+            (at, from..to)
+        })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::dwords;
+    use super::units;
 
     #[test]
-    fn accesses_split_into_dwords() {
-        let split = |offset, len| dwords(offset, len).collect::<Vec<_>>();
+    fn accesses_split_into_units() {
+        let split = |offset, len| units::<4>(offset, len).collect::<Vec<_>>();
         assert_eq!(split(8, 4), [(8, 0..4)]);
         assert_eq!(split(8, 8), [(8, 0..4), (12, 0..4)]);
         assert_eq!(split(9, 1), [(8, 1..2)]);
         assert_eq!(split(10, 2), [(8, 2..4)]);
         assert_eq!(split(10, 4), [(8, 2..4), (12, 0..2)]);
+        let split = |offset, len| units::<8>(offset, len).collect::<Vec<_>>();
+        assert_eq!(split(12, 4), [(8, 4..8)]);
+        assert_eq!(split(8, 16), [(8, 0..8), (16, 0..8)]);
     }
 }

@@ -91,13 +91,13 @@ impl Context {
         let address = image.message.address;
         if enables {
             // No driver of now gave the device what it had before.
-            rules.message(queue, true, address);
+            rules.message(queue, true, Some(address != 0));
         }
         if image.masked {
             rules.mask(queue, self.masked, true);
         }
         if !enables && image.message != self.message {
-            rules.message(queue, self.masked || image.masked, address);
+            rules.message(queue, self.masked || image.masked, Some(address != 0));
         }
         if !image.masked {
             rules.mask(queue, self.masked, false);

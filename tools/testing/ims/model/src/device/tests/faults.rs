@@ -142,7 +142,7 @@ fn stuck_mask() {
     bench.put(IMS + 12, 1);
     assert_eq!(bench.get(IMS + 12), 0);
     bench.set_page(0xc0, 0);
-    assert_eq!(bench.interrupts(), [Event::Post(0, 0)]);
+    assert_eq!(bench.interrupts(), [Event::Post(0xfee0_0000, 0)]);
 }
 
 #[test]

@@ -131,22 +131,47 @@ fn message_uses_what_the_slot_says_at_that_time() {
     bench.set_page(0xc0, 5);
     bench.arm(5, 0xfee0_2000, 0x77);
     assert_eq!(bench.interrupts(), [Event::Post(0xfee0_2000, 0x77)]);
-    bench.put64(IMS + 5 * 16, 0x1_fee0_3000);
+    bench.put64(IMS + 5 * 16, 0xfee0_3000);
     bench.put(IMS + 5 * 16 + 8, 0x78);
     bench.set_page(0xc0, 5);
-    assert_eq!(bench.interrupts(), [Event::Post(0x1_fee0_3000, 0x78)]);
+    assert_eq!(bench.interrupts(), [Event::Post(0xfee0_3000, 0x78)]);
 }
 
 #[test]
-fn misaligned_address_is_refused() {
-    let bench = Bench::new(with_handles());
-    for low in 1..4 {
-        bench.arm(5, 0xfee0_1000 | low, 1);
-        bench.set_page(0xc0, 5);
+fn an_ignored_address_leaves_the_old_message() {
+    let bench = Bench::new(Config::default());
+    bench.arm(5, 0xfee0_2003, 0x77);
+    bench.put64(IMS + 5 * 16, 0x1_fee0_3000);
+    bench.put(IMS + 5 * 16, 0);
+    bench.put(IMS + 5 * 16 + 4, 1);
+    assert_eq!(bench.get64(IMS + 5 * 16), 0xfee0_2000);
+    bench.set_page(0xc0, 5);
+    assert_eq!(bench.interrupts(), [Event::Post(0xfee0_2000, 0x77)]);
+}
+
+#[test]
+fn ignored_completions_raise_nothing() {
+    let bench = Bench::enabled(Config::default());
+    bench.arm(5, 0xfee0_1000, 1);
+    for ctrl in [4, 5] {
+        bench.put(CTRL, ctrl);
+        assert_eq!(bench.run(with_handle(5)), 0x01);
+        assert_eq!(bench.interrupts(), []);
+        assert_eq!(bench.get(CTRL), ctrl, "not pending");
     }
+    // Other causes do not look at it, nor does an unmask.
+    bench.set_page(0xc0, 5);
+    assert_eq!(bench.get(CTRL), 7);
+    bench.put(CTRL, 4);
+    assert_eq!(bench.interrupts(), [Event::Post(0xfee0_1000, 1)]);
+
+    bench.put(MSIXPERM + 5 * 8, 4);
+    bench.submit_to(0, 0, with_handle(5).bytes());
+    bench.process();
     assert_eq!(bench.interrupts(), []);
-    assert_eq!(bench.page(0x50), 3);
-    assert_eq!(bench.page(0x1000 + 5 * 16 + 8), 3);
+    bench.put(MSIXPERM, 4);
+    bench.put(CMD, 1 << 31 | 3 << 20);
+    assert_eq!(bench.interrupts(), [Event::Signal(0)], "a command's end");
 }
 
 #[test]
@@ -227,7 +252,8 @@ fn msix_permission_is_checked() {
         (true, 7 << 12 | 1 << 3, 0x01),
         (true, 6 << 12 | 1 << 3, 0x19),
         (true, 0, 0x19),
-        (true, 1 << 2, 0x01),
+        (true, 1 << 2, 0x19),
+        (true, 7 << 12 | 3 << 2, 0x01),
         (false, 7 << 12 | 1 << 3, 0x19),
         (false, 0, 0x01),
     ] {

@@ -26,7 +26,7 @@ fn raise_counts() {
     bench.set_page(0xc0, 2047);
     bench.arm(2047, 0xfee0_0000, 9);
     bench.set_page(0xc0, 2047);
-    bench.put64(IMS + 2047 * 16, 2);
+    bench.set_command(0x2);
     bench.set_page(0xc0, 2047);
     assert_eq!(slot(&bench, 2047), [2, 2, 1, 1]);
     assert_eq!(slot(&bench, 2046), [0; 4]);

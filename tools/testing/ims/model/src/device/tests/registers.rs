@@ -107,7 +107,7 @@ fn tables_end_where_their_entries_end() {
         (GRPCFG + 64, GRPCFG + 128),
         (WQCFG + 32, WQCFG + 64),
         (MSIXPERM + 16, MSIXPERM + 24),
-        (IMS + 255 * 16, IMS + 256 * 16),
+        (IMS + 255 * 16 + 8, IMS + 256 * 16 + 8),
     ];
     for (inside, beyond) in last {
         bench.put(inside, 0x4);
@@ -130,15 +130,18 @@ fn msixperm_has_eight_bytes_an_entry() {
 fn slot_is_four_dwords_or_two_qwords() {
     let bench = Bench::new(Config::default());
     let at = IMS + 3 * 16;
+    assert_eq!(bench.get64(at), 0xfee0_0000);
     assert_eq!(bench.get64(at + 8), 1 << 32, "masked");
-    bench.put64(at, 0x1_fee0_1000);
+    bench.put64(at, 0xfee0_1000);
     bench.put64(at + 8, 0x0000_1000_0000_0042);
     assert_eq!(bench.get(at), 0xfee0_1000);
-    assert_eq!(bench.get(at + 4), 1);
+    assert_eq!(bench.get(at + 4), 0);
     assert_eq!(bench.get(at + 8), 0x42);
     assert_eq!(bench.get(at + 12), 0x1000);
     assert_eq!(bench.get64(at - 8), 1 << 32);
-    assert_eq!(bench.get64(at + 16), 0);
+    assert_eq!(bench.get64(at + 16), 0xfee0_0000);
+    bench.put64(at, 0x1_fee0_2000);
+    assert_eq!(bench.get64(at), 0xfee0_1000, "ignored as a whole");
 }
 
 #[test]
@@ -190,5 +193,5 @@ fn after_d3(d3_resets: bool) -> (u32, u64, u32) {
 #[test]
 fn state_in_d3() {
     assert_eq!(after_d3(false), (3, 0xfee0_1000, 0));
-    assert_eq!(after_d3(true), (0, 0, 1));
+    assert_eq!(after_d3(true), (0, 0xfee0_0000, 1));
 }

@@ -84,9 +84,16 @@ fn unmasked_without_a_message() {
     bench.put(CTRL, 1);
     bench.get(CTRL);
     write_message(&bench, 1);
+    // The device keeps the old address, but the driver meant none.
     bench.put64(SLOT, 0);
     bench.put(CTRL, 0);
     assert_eq!(violations(&bench), [2, 0, 0, 0, 6], "taken away again");
+    bench.put(CTRL, 1);
+    bench.get(CTRL);
+    bench.put(SLOT, 0);
+    bench.put(SLOT + 4, 0);
+    bench.put(CTRL, 0);
+    assert_eq!(violations(&bench), [3, 0, 0, 0, 6], "in halves");
 
     let bench = live();
     bench.command(5, 0);
