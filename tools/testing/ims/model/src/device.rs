@@ -129,7 +129,7 @@ impl Device {
             ending: None,
             posted: false,
             groups: vec![reset_group(&config); config.groups.into()],
-            wqs: vec![Wq::default(); config.wqs.into()],
+            wqs: vec![reset_wq(&config); config.wqs.into()],
             permissions: vec![0; config.vectors.into()],
             slots: vec![Slot::default(); slots],
             rules: Rules::new(slots),
@@ -247,7 +247,7 @@ impl Device {
         self.intcause = 0;
         self.swerr = SwErr::default();
         self.groups.fill(reset_group(&self.config));
-        self.wqs.fill(Wq::default());
+        self.wqs.fill(reset_wq(&self.config));
         self.portals.clear();
     }
 
@@ -499,6 +499,10 @@ impl Device {
 
 fn reset_group(config: &Config) -> Group {
     Group::new(config.read_buffers(), config.features)
+}
+
+fn reset_wq(config: &Config) -> Wq {
+    Wq::new(config.features.op_config)
 }
 
 impl Model for Device {

@@ -79,10 +79,11 @@ impl Handles {
         Ok(table.base() - self.place(index, entries))
     }
 
-    pub fn release(&mut self, table: Table, handle: u16, entries: u32) -> Result<(), CmdError> {
-        match self.at_place(table.base().wrapping_sub(handle), entries) {
-            Some(index) if self.held(table).remove(&index) => Ok(()),
-            _ => Err(CmdError::InvalIntIdxRelease),
+    /// Releases the handle of `index` (9.2.12: the operand is the table index).
+    pub fn release(&mut self, table: Table, index: u16) -> Result<(), CmdError> {
+        match self.held(table).remove(&index) {
+            true => Ok(()),
+            false => Err(CmdError::InvalIntIdx),
         }
     }
 
@@ -158,16 +159,12 @@ mod tests {
         assert_eq!(handles.request(Table::Ims, 5, 256, NO_LIMIT), Ok(handle));
         assert_eq!(handles.index(Table::Msix, handle, 9), None);
         assert_eq!(handles.index(Table::Ims, 5, 256), None);
-        assert_eq!(
-            handles.release(Table::Msix, handle, 9),
-            Err(CmdError::InvalIntIdxRelease)
-        );
-        assert_eq!(handles.release(Table::Ims, handle, 256), Ok(()));
+        let invalid = Err(CmdError::InvalIntIdx);
+        assert_eq!(handles.release(Table::Msix, 5), invalid);
+        assert_eq!(handles.release(Table::Ims, handle), invalid);
+        assert_eq!(handles.release(Table::Ims, 5), Ok(()));
         assert_eq!(handles.index(Table::Ims, handle, 256), None);
-        assert_eq!(
-            handles.release(Table::Ims, handle, 256),
-            Err(CmdError::InvalIntIdxRelease)
-        );
+        assert_eq!(handles.release(Table::Ims, 5), invalid);
     }
 
     #[test]
@@ -183,7 +180,7 @@ mod tests {
             assert_eq!(handle, before[(usize::from(index) + 255) % 256]);
             assert_eq!(handles.index(Table::Ims, handle, 256), Some(index));
         }
-        assert_eq!(handles.release(Table::Ims, before[1], 256), Ok(()));
+        assert_eq!(handles.release(Table::Ims, 2), Ok(()));
         assert_eq!(handles.index(Table::Ims, before[1], 256), None);
         assert_eq!(handles.index(Table::Ims, before[2], 256), Some(3));
     }

@@ -8,7 +8,10 @@
 //! | 0x80 | MSI-X | DSA |
 //! | 0x90 | power management, no soft reset but with `--d3-resets` | both devices |
 //! | 0x100 | DVSEC: scalable I/O virtualization (SIOV) | DSA |
-//! | 0x120, 0x130 | ATS, PASID (`--pasid`) | DSA |
+//! | 0x220, 0x230, 0x240 | ATS, PASID, PRS (`--pasid`) | DSA |
+//!
+//! Offsets and contents of a DSA's are those of appendix C. Of the extended
+//! capabilities there, AER, LTR, TPH and VC are missing. The DVSEC is not in it.
 
 use crate::config::Config;
 
@@ -23,8 +26,13 @@ const PMCSR: usize = POWER + 4;
 const NO_SOFT_RESET: u16 = 1 << 3;
 const DVSEC: usize = 0x100;
 const DVSEC_CAPS: usize = DVSEC + 0x14;
-const ATS: usize = 0x120;
-const PASID: usize = 0x130;
+const ATS: usize = 0x220;
+const PASID: usize = 0x230;
+const PRS: usize = 0x240;
+const PRS_CTL: usize = PRS + 4;
+const PRS_ALLOC: usize = PRS + 0xc;
+/// Page requests that the device can have outstanding (PRSREQCAP).
+const PRS_CAPACITY: u32 = 0x200;
 
 const COMMAND_MASTER: u16 = 1 << 2;
 const DEVCTL_FLR: u16 = 1 << 15;
@@ -158,10 +166,16 @@ impl ConfigSpace {
         }
         if config.pasid {
             self.put32(ATS, (PASID as u32) << 20 | 1 << 16 | 0x0f);
+            self.put16(ATS + 4, 0x60); // global invalidate, page aligned, queue of 32
             self.allow16(ATS + 6, 0x801f); // enable, smallest unit
-            self.put32(PASID, 1 << 16 | 0x1b);
+            self.put32(PASID, (PRS as u32) << 20 | 1 << 16 | 0x1b);
             self.put16(PASID + 4, 20 << 8 | 1 << 2); // 20 bits, privileged mode
             self.allow16(PASID + 6, 0x5); // enable, privileged mode
+            self.put32(PRS, 1 << 16 | 0x13);
+            self.allow16(PRS_CTL, 0x3); // enable, reset
+            self.put16(PRS_CTL + 2, 0x8100); // responses need a PASID, stopped
+            self.put32(PRS + 8, PRS_CAPACITY);
+            self.allow32(PRS_ALLOC, u32::MAX);
         }
     }
 
@@ -204,6 +218,17 @@ impl ConfigSpace {
 
     pub fn pasid_privileged(&self) -> bool {
         self.get16(PASID + 6) & 1 << 2 != 0
+    }
+
+    pub fn page_requests_enabled(&self) -> bool {
+        self.get16(PRS_CTL) & 1 != 0
+    }
+
+    /// Whether page requests are disabled, or as many are allowed as there can be.
+    pub fn page_requests_valid(&self) -> bool {
+        let bytes = self.bytes[PRS_ALLOC..].first_chunk().expect("four bytes");
+        let allowed = u32::from_le_bytes(*bytes);
+        !self.page_requests_enabled() || (1..=PRS_CAPACITY).contains(&allowed)
     }
 
     /// Sets or clears the IMS bit of the DVSEC, if there is one.
@@ -302,9 +327,9 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(extended(&with(true, false)), [0x23]);
-        assert_eq!(extended(&with(true, true)), [0x23, 0x0f, 0x1b]);
+        assert_eq!(extended(&with(true, true)), [0x23, 0x0f, 0x1b, 0x13]);
         assert_eq!(extended(&with(false, false)), [0]);
-        assert_eq!(extended(&with(false, true)), [0, 0x0f, 0x1b]);
+        assert_eq!(extended(&with(false, true)), [0, 0x0f, 0x1b, 0x13]);
     }
 
     #[test]
@@ -381,19 +406,33 @@ mod tests {
             pasid: false,
             ..Config::default()
         });
-        without.write(0x136, &[1]);
-        assert!(!without.pasid_enabled());
-        let mut with = space(&Config {
-            pasid: true,
-            ..Config::default()
-        });
-        with.write(0x136, &[0xff]);
-        with.write(0x126, &[0xff, 0xff]);
+        without.write(0x236, &[1]);
+        without.write(0x244, &[1]);
+        assert!(!without.pasid_enabled() && !without.page_requests_enabled());
+        let mut with = space(&Config::default());
+        with.write(0x236, &[0xff]);
+        with.write(0x226, &[0xff, 0xff]);
         assert!(with.pasid_enabled() && with.pasid_privileged() && with.ats_enabled());
-        assert_eq!(get(&with, 0x134), 0x0005_1404);
-        assert_eq!(get(&with, 0x120), 0x1301_000f);
-        assert_eq!(get(&with, 0x130), 0x0001_001b);
-        assert_eq!(get(&with, 0x124), 0x801f_0000);
+        assert_eq!(get(&with, 0x220), 0x2301_000f);
+        assert_eq!(get(&with, 0x224), 0x801f_0060);
+        assert_eq!(get(&with, 0x230), 0x2401_001b);
+        assert_eq!(get(&with, 0x234), 0x0005_1404);
+        assert_eq!(get(&with, 0x240), 0x0001_0013);
+    }
+
+    #[test]
+    fn page_requests_need_an_allocation() {
+        let mut space = space(&Config::default());
+        assert_eq!(
+            (get(&space, 0x244), get(&space, 0x248)),
+            (0x8100_0000, 0x200)
+        );
+        assert!(space.page_requests_valid());
+        space.write(0x244, &[1]);
+        for (allowed, is_valid) in [(0u32, false), (1, true), (0x200, true), (0x201, false)] {
+            space.write(0x24c, &allowed.to_le_bytes());
+            assert_eq!(space.page_requests_valid(), is_valid, "{allowed:#x}");
+        }
     }
 
     #[test]

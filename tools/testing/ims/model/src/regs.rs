@@ -27,9 +27,11 @@ pub mod offset {
 /// `IDXD_TABLE_MULT`: unit of the fields of `TABLE`, in bytes.
 pub const TABLE_MULT: u64 = 0x100;
 
-/// `union gencfg_reg`: `rdbuf_limit` and `user_int_en`; `evl_en` is reserved
-/// because `GENCAP.evl_support` is 0.
-pub const GENCFG_WRITABLE: u32 = 0xff | 1 << 12;
+/// GENCFG bit 12: user-mode descriptors may ask for interrupts (9.2.8).
+pub const GENCFG_USER_INT_EN: u32 = 1 << 12;
+/// The rest is reserved: GRPCAP states no global read buffer limit, GENCAP no
+/// event log.
+pub const GENCFG_WRITABLE: u32 = GENCFG_USER_INT_EN;
 
 /// `union genctrl_reg`.
 pub mod genctrl {
@@ -52,10 +54,13 @@ pub mod command {
     pub const OPERAND_MASK: u32 = 0xf_ffff;
     pub const CODE_SHIFT: u32 = 20;
     pub const CODE_MASK: u32 = 0x1f;
+    /// Bits 30:25 are reserved.
+    pub const RESERVED: u32 = 0x3f << 25;
     pub const INT_REQ: u32 = 1 << 31;
     /// `CMD_INT_HANDLE_IMS`: the table index is a slot.
     pub const INT_HANDLE_IMS: u32 = 1 << 16;
-    /// Bits 15:0 of the operand: table index or handle.
+    /// Bits 15:0 of the operand: table index. That of RELEASE_INT_HANDLE was
+    /// the handle before revision 1.2 of the specification.
     pub const INT_HANDLE_INDEX: u32 = 0xffff;
 
     /// `enum idxd_cmd`.
@@ -73,6 +78,18 @@ pub mod command {
     pub const ABORT_PASID: u32 = 12;
     pub const REQUEST_INT_HANDLE: u32 = 13;
     pub const RELEASE_INT_HANDLE: u32 = 14;
+
+    /// Bits of the operand that a command has no use for (table 9-5).
+    pub fn reserved(code: u32) -> u32 {
+        match code {
+            ENABLE_DEVICE..=RESET_DEVICE => OPERAND_MASK,
+            ENABLE_WQ => OPERAND_MASK & !0xff,
+            REQUEST_INT_HANDLE | RELEASE_INT_HANDLE => {
+                OPERAND_MASK & !(INT_HANDLE_IMS | INT_HANDLE_INDEX)
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// `union cmdsts_reg`: error in bits 7:0, result in bits 23:8.
@@ -81,33 +98,41 @@ pub mod cmdsts {
     pub const RESULT_SHIFT: u32 = 8;
 }
 
-/// `enum idxd_cmdsts_err`.
-///
-/// The header numbers the four group errors and does not describe them; the
-/// model's reading stands beside each.
+/// Error codes of commands (9.2.13, table 5-8). The specification does not say
+/// which of several errors is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum CmdError {
+    /// Undefined, or not in CMDCAP.
     InvalCmd = 0x01,
     InvalWqIdx = 0x02,
+    /// The device halted while the command was in progress.
     HwErr = 0x03,
+    /// A reserved bit of the command or its operand is set.
+    Reserved = 0x04,
+    /// The device was halted already.
+    Halted = 0x05,
+
+    /// ENABLE_DEVICE: not disabled.
     DevEnabled = 0x10,
-    /// Any other inconsistency: an index beyond the count, read buffers.
-    Config = 0x11,
     BusMasterEn = 0x12,
-    /// PASID enabled in config space without ATS.
-    PasidInval = 0x13,
+    /// PRS is enabled, with no or too many page requests allowed.
+    PageRequests = 0x13,
     /// The sum of the sizes exceeds `WQCAP.total_wq_size`.
     WqSizeErange = 0x14,
     /// A group has work queues and no engines, or engines and no work queues.
     GrpConfig = 0x15,
-    /// A work queue is in two groups.
-    GrpConfig2 = 0x16,
-    /// A work queue with a size is in no group.
-    GrpConfig3 = 0x17,
-    /// An engine is in two groups.
-    GrpConfig4 = 0x18,
+    /// A work queue is in two groups, or in none with a size, or in one without
+    /// a size, or does not exist.
+    GrpWqs = 0x16,
+    /// An engine is in two groups, or does not exist.
+    GrpEngines = 0x17,
+    /// Read buffers or bandwidth limits.
+    ReadBuffers = 0x18,
+
+    /// ENABLE_WQ: the device is not enabled.
     DevNotEn = 0x20,
+    /// Not disabled.
     WqEnabled = 0x21,
     WqSize = 0x22,
     WqPrior = 0x23,
@@ -116,15 +141,19 @@ pub enum CmdError {
     PasidEn = 0x26,
     MaxBatchSize = 0x27,
     MaxXferSize = 0x28,
+    /// Privileged, and PASIDs are not.
+    Priv = 0x2a,
+    /// OPCFG has an operation that OPCAP does not have.
+    Operations = 0x2d,
+
+    /// DISABLE_DEVICE: not enabled.
     DisDevEn = 0x31,
-    /// `IDXD_CMDSTS_ERR_DEV_NOT_EN`, said of disable, drain, abort and reset
-    /// WQ: one of the work queues is not enabled.
+    /// DISABLE, DRAIN and ABORT WQ: one of the work queues is not enabled.
     WqNotEn = 0x32,
+    /// REQUEST and RELEASE_INT_HANDLE: no entry of the table has that index, or,
+    /// for the latter, no handle is held for it.
     InvalIntIdx = 0x41,
     NoHandle = 0x42,
-    /// Release of a handle that is not held. Not in the header of 7.3; the
-    /// number is from a public series by the vendor.
-    InvalIntIdxRelease = 0x43,
 }
 
 /// `enum idxd_device_status_state`.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! WQCFG: the configuration of a work queue, and its state.
+//! WQCFG (9.2.24): the configuration of a work queue, and its state.
 
-use crate::regs::merge;
+use crate::config::OPCAP;
+use crate::regs::{half, merge};
 
 /// `wq_state`, WQCFG dword 6 bits 31:30.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -16,21 +17,37 @@ pub enum WqState {
 }
 
 /// Writable bits of dwords 0 to 3. Dword 0 is `wq_size`, 1 `wq_thresh`. In
-/// dword 2 `wq_ats_disable`, `wq_prs_disable` and `rsvd3` are reserved, in
-/// dword 3 everything above `max_batch_shift`. Dwords 4 and 5 (occupancy
-/// interrupt) are reserved because WQCAP does not state it; 6 is read-only.
+/// dword 2 `wq_ats_disable`, `wq_prs_disable` and `rsvd3` are reserved, as WQCAP
+/// states neither; in dword 3 everything above `max_batch_shift`. Dwords 4 and 5
+/// (occupancy interrupt) are reserved because WQCAP does not state it; 6 is
+/// read-only.
 const WRITABLE: [u32; 4] = [0xffff, 0xffff, 0x3fff_fff3, 0x1ff];
 
+/// OPCFG after a reset: as OPCAP.
+const OPERATIONS: [u64; 4] = [OPCAP, 0, 0, 0];
+
 /// One work queue.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wq {
     config: [u32; 4],
+    /// OPCFG, if `WQCAP.op_config`.
+    operations: Option<[u64; 4]>,
     pub state: WqState,
     /// Descriptors in the queue, not yet taken by an engine.
     pub occupancy: u16,
 }
 
 impl Wq {
+    /// The reset state (table 9-3), with or without OPCFG.
+    pub fn new(op_config: bool) -> Self {
+        Self {
+            config: [0; 4],
+            operations: op_config.then_some(OPERATIONS),
+            state: WqState::Disabled,
+            occupancy: 0,
+        }
+    }
+
     /// In entries.
     pub fn size(&self) -> u16 {
         self.config[0] as u16
@@ -68,34 +85,56 @@ impl Wq {
         self.config[3] >> 5 & 0xf
     }
 
-    /// The dword at `offset` of the work queue's 32 bytes.
+    /// OPCFG, a bit for each operation code.
+    pub fn operations(&self) -> Option<[u64; 4]> {
+        self.operations
+    }
+
+    /// Whether descriptors may have that operation code.
+    pub fn performs(&self, opcode: u8) -> bool {
+        let [operations, ..] = self.operations.unwrap_or(OPERATIONS);
+        opcode < 64 && operations & OPCAP & 1 << opcode != 0
+    }
+
+    /// The dword at `offset` of the work queue's 32 or 64 bytes.
     pub fn read(&self, offset: u64) -> u32 {
         match offset / 4 {
             dword @ 0..=3 => self.config[dword as usize],
             6 => u32::from(self.occupancy) | (self.state as u32) << 30,
+            8..=15 => self.operations.map_or(0, |operations| {
+                half(operations[(offset as usize - 32) / 8], offset)
+            }),
             _ => 0,
         }
     }
 
-    /// The size can be written while the device is disabled, the rest while
-    /// the work queue is.
+    /// The size can be written while the device is disabled, the threshold
+    /// always, the rest while the work queue is disabled (table 9-7).
     pub fn write(&mut self, offset: u64, value: u32, bits: u32, device_disabled: bool) {
         let dword = (offset / 4) as usize;
-        let open = match dword {
+        let is_open = match dword {
             0 => device_disabled,
+            1 => true,
             _ => self.state == WqState::Disabled,
         };
-        if let (true, Some(&writable)) = (open, WRITABLE.get(dword)) {
+        if !is_open {
+            return;
+        }
+        if let Some(&writable) = WRITABLE.get(dword) {
             self.config[dword] = merge(self.config[dword], value, bits & writable);
+        } else if let (8..=15, Some(operations)) = (dword, &mut self.operations) {
+            let word = &mut operations[(dword - 8) / 2];
+            let new = merge(half(*word, offset), value, bits);
+            let shift = if offset & 4 == 0 { 0 } else { 32 };
+            *word = *word & !(0xffff_ffff << shift) | u64::from(new) << shift;
         }
     }
 
-    /// RESET_WQ: back to the reset state, but for the size, which belongs to
-    /// the enabled device.
+    /// RESET_WQ: back to the reset state, but for the size (3.15).
     pub fn reset(&mut self) {
         *self = Self {
             config: [self.config[0], 0, 0, 0],
-            ..Self::default()
+            ..Self::new(self.operations.is_some())
         };
     }
 }
@@ -105,7 +144,7 @@ mod tests {
     use super::*;
 
     fn written(value: u32) -> Wq {
-        let mut wq = Wq::default();
+        let mut wq = Wq::new(false);
         for offset in (0..32).step_by(4) {
             wq.write(offset, value, u32::MAX, true);
         }
@@ -121,7 +160,7 @@ mod tests {
 
     #[test]
     fn fields_bit_by_bit() {
-        let mut wq = Wq::default();
+        let mut wq = Wq::new(false);
         assert!(!wq.dedicated() && !wq.bof() && !wq.privileged());
         wq.write(0, 0x1234, u32::MAX, true);
         assert_eq!(wq.size(), 0x1234);
@@ -145,7 +184,7 @@ mod tests {
     fn state_and_occupancy_are_in_dword_6() {
         let mut wq = Wq {
             occupancy: 0x1234,
-            ..Wq::default()
+            ..Wq::new(false)
         };
         assert_eq!(wq.read(24), 0x1234);
         wq.state = WqState::Enabled;
@@ -156,7 +195,7 @@ mod tests {
 
     #[test]
     fn locks() {
-        let mut wq = Wq::default();
+        let mut wq = Wq::new(false);
         wq.write(0, 16, u32::MAX, false);
         assert_eq!(wq.size(), 0, "device enabled");
         wq.write(0, 16, u32::MAX, true);
@@ -164,8 +203,9 @@ mod tests {
         assert!(wq.dedicated(), "work queue disabled");
         wq.state = WqState::Enabled;
         wq.write(8, 0, u32::MAX, false);
+        assert!(wq.dedicated(), "work queue enabled");
         wq.write(4, 5, u32::MAX, false);
-        assert!(wq.dedicated() && wq.read(4) == 0, "work queue enabled");
+        assert_eq!(wq.read(4), 5, "the threshold is always open");
     }
 
     #[test]
@@ -178,5 +218,25 @@ mod tests {
         for offset in (4..32).step_by(4) {
             assert_eq!(wq.read(offset), 0, "{offset}");
         }
+    }
+
+    #[test]
+    fn operations_only_if_there() {
+        let mut wq = Wq::new(false);
+        wq.write(32, 1, u32::MAX, true);
+        assert_eq!((wq.read(32), wq.operations()), (0, None));
+        assert!(wq.performs(5) && !wq.performs(6) && !wq.performs(255));
+
+        let mut wq = Wq::new(true);
+        assert_eq!((wq.read(32), wq.read(36)), (0x3f, 0));
+        wq.write(32, 1, u32::MAX, true);
+        wq.write(60, 9, u32::MAX, true);
+        assert_eq!(wq.operations(), Some([1, 0, 0, 9 << 32]));
+        assert!(wq.performs(0) && !wq.performs(3));
+        wq.state = WqState::Enabled;
+        wq.write(32, 0, u32::MAX, true);
+        assert_eq!(wq.read(32), 1);
+        wq.reset();
+        assert_eq!((wq.read(32), wq.read(60)), (0x3f, 0));
     }
 }

@@ -21,6 +21,8 @@ use crate::wq::WqState;
 pub(super) struct Running {
     code: u32,
     operand: u32,
+    /// A bit is set that has to be 0.
+    reserved: bool,
     int_req: bool,
     /// Not before this time.
     due: Instant,
@@ -66,6 +68,7 @@ impl Device {
         self.running = Some(Running {
             code,
             operand,
+            reserved: value & command::RESERVED != 0 || operand & command::reserved(code) != 0,
             int_req: value & command::INT_REQ != 0,
             due: now + Duration::from_millis(delay),
             barrier: None,
@@ -140,9 +143,16 @@ impl Device {
         if self.config.commands() >> code & 1 == 0 {
             return Err(CmdError::InvalCmd);
         }
+        if running.reserved {
+            return Err(CmdError::Reserved);
+        }
+        // What needs a stronger reset is not cured by the command (9.2.10).
         let soft_reset = code == command::RESET_DEVICE && self.reset_type == reset_type::SOFTWARE;
         if self.state == State::Halt && !soft_reset {
-            return Err(CmdError::HwErr);
+            return Err(match running.barrier {
+                None => CmdError::Halted,
+                Some(_) => CmdError::HwErr,
+            });
         }
         match code {
             command::ENABLE_DEVICE => self.enable_device(),
@@ -151,8 +161,11 @@ impl Device {
             command::RELEASE_INT_HANDLE => self.release_handle(operand),
             command::RESET_DEVICE => Ok(self.reset_device()),
             command::DISABLE_DEVICE => self.disable_device(running),
-            command::DRAIN_ALL | command::ABORT_ALL => self.settle_all(running),
-            command::DRAIN_PASID | command::ABORT_PASID => Ok(self.settle_pasid(running)),
+            command::DRAIN_ALL | command::ABORT_ALL => Ok(self.settle(running, |_| true)),
+            command::DRAIN_PASID | command::ABORT_PASID => {
+                let pasid = Some(operand);
+                Ok(self.settle(running, |entry| entry.pasid == pasid))
+            }
             _ => self.settle_wqs(running),
         }
     }
@@ -193,8 +206,9 @@ impl Device {
         let entries = self.entries(Table::Ims);
         match code {
             _ if self.config.commands() >> code & 1 == 0 => None,
-            command::REQUEST_INT_HANDLE => (u32::from(value) < entries).then_some(value),
-            command::RELEASE_INT_HANDLE => self.handles.index(Table::Ims, value, entries),
+            command::REQUEST_INT_HANDLE | command::RELEASE_INT_HANDLE => {
+                (u32::from(value) < entries).then_some(value)
+            }
             _ => None,
         }
     }
@@ -218,15 +232,16 @@ impl Device {
     }
 
     fn release_handle(&mut self, operand: u32) -> Progress {
-        let (table, handle) = interrupt(operand);
-        self.handles.release(table, handle, self.entries(table))?;
+        let (table, index) = interrupt(operand);
+        self.handles.release(table, index)?;
         DONE
     }
 
-    /// Aborts everything, then resets the registers.
+    /// Aborts everything, then resets the registers. Disabled or not (3.15).
     fn reset_device(&mut self) -> Option<u16> {
         self.discard(|_| true);
         if self.in_flight.is_some() {
+            self.stop_all();
             return None;
         }
         self.reset_registers();
@@ -236,12 +251,22 @@ impl Device {
         Some(0)
     }
 
+    /// Takes no descriptors any more (9.2.10, 9.2.24).
+    fn stop_all(&mut self) {
+        self.state = State::Drain;
+        for wq in &mut self.wqs {
+            if wq.state == WqState::Enabled {
+                wq.state = WqState::Busy;
+            }
+        }
+    }
+
     fn disable_device(&mut self, running: &Running) -> Progress {
         if running.barrier.is_none() {
             if self.state != State::Enabled {
                 return Err(CmdError::DisDevEn);
             }
-            self.state = State::Drain;
+            self.stop_all();
         }
         if self.busy(|_| true) {
             return WAIT;
@@ -253,36 +278,32 @@ impl Device {
         DONE
     }
 
-    fn settle_all(&mut self, running: &Running) -> Progress {
-        if running.barrier.is_none() && self.state != State::Enabled {
-            return Err(CmdError::DisDevEn);
-        }
-        let barrier = self.begin(running, |_| true);
-        Ok((!self.busy(|entry| entry.sequence < barrier)).then_some(0))
-    }
-
-    fn settle_pasid(&mut self, running: &Running) -> Option<u16> {
-        let pasid = Some(running.operand);
-        let barrier = self.begin(running, |entry| entry.pasid == pasid);
-        let busy = self.busy(|entry| entry.pasid == pasid && entry.sequence < barrier);
+    /// DRAIN and ABORT, ALL and PASID: waits for the descriptors concerned. None
+    /// of them has an error code (table 5-8).
+    fn settle(&mut self, running: &Running, concerns: impl Fn(&Entry) -> bool) -> Option<u16> {
+        let barrier = self.begin(running, &concerns);
+        let busy = self.busy(|entry| concerns(entry) && entry.sequence < barrier);
         (!busy).then_some(0)
     }
 
-    /// DISABLE, DRAIN, ABORT and RESET WQ.
+    /// DISABLE, DRAIN, ABORT and RESET WQ. A reset concerns work queues that are
+    /// disabled as well: it resets their configuration.
     fn settle_wqs(&mut self, running: &Running) -> Progress {
         let chosen = self.chosen_wqs(running.operand)?;
-        let begun = running.barrier.is_some();
-        if !begun
-            && chosen
-                .iter()
-                .any(|&wq| self.wqs[wq].state != WqState::Enabled)
+        let is_enabled = |&wq: &usize| self.wqs[wq].state == WqState::Enabled;
+        if running.barrier.is_none()
+            && running.code != command::RESET_WQ
+            && !chosen.iter().all(is_enabled)
         {
             return Err(CmdError::WqNotEn);
         }
         let stops = matches!(running.code, command::DISABLE_WQ | command::RESET_WQ);
         if stops {
             for &wq in &chosen {
-                self.wqs[wq].state = WqState::Busy;
+                let state = &mut self.wqs[wq].state;
+                if *state == WqState::Enabled {
+                    *state = WqState::Busy;
+                }
             }
         }
         let in_chosen = |entry: &Entry| chosen.contains(&usize::from(entry.wq));
@@ -301,7 +322,7 @@ impl Device {
     }
 
     /// The work queues of an operand: bits 15:0 choose among the 16 that bits
-    /// 19:16 name.
+    /// 19:16 name (9.2.12). What to choose none means is the model's choice.
     fn chosen_wqs(&self, operand: u32) -> Result<Vec<usize>, CmdError> {
         let base = (operand >> 16) as usize * 16;
         let chosen: Vec<usize> = (0..16)
@@ -330,7 +351,7 @@ impl Device {
     }
 }
 
-/// Table and index (or handle) of an interrupt handle command.
+/// Table and index of an interrupt handle command.
 fn interrupt(operand: u32) -> (Table, u16) {
     let table = if operand & command::INT_HANDLE_IMS != 0 {
         Table::Ims

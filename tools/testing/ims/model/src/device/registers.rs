@@ -75,10 +75,11 @@ impl Device {
         if self.ims_table().contains(&offset) {
             self.counters.ims_writes += 1;
         }
-        // CMD acts on a write, so only a whole one counts.
+        // CMD acts on a write, so only a whole one counts: of 4 bytes, or of 8 with the unused dword
+        // behind it (chapter 9).
         if offset == reg::CMD {
-            if let Ok(value) = data.try_into() {
-                self.command(u32::from_le_bytes(value), Instant::now());
+            if let (4 | 8, Some(value)) = (data.len(), data.first_chunk()) {
+                self.command(u32::from_le_bytes(*value), Instant::now());
             }
             return;
         }

@@ -78,11 +78,22 @@ fn identity_handles_have_no_commands() {
 }
 
 #[test]
+fn reserved_bits_of_commands() {
+    let bench = Bench::new(with_handles());
+    for code in 1..=5 {
+        assert_eq!(bench.command(code, 1), 0x04, "{code}");
+    }
+    assert_eq!(bench.command(6, 0x100), 0x04);
+    assert_eq!(bench.command(13, 1 << 17), 0x04);
+    assert_eq!(bench.command(14, 1 << 19), 0x04);
+    assert_eq!(bench.command(5 | 1 << 5, 0), 0x04, "bit 25");
+    assert_eq!(bench.command(5 | 1 << 10, 0), 0x04, "bit 30");
+}
+
+#[test]
 fn enable_and_disable_device() {
     let bench = Bench::new(Config::default());
     assert_eq!(bench.command(2, 0), 0x31, "not enabled");
-    assert_eq!(bench.command(3, 0), 0x31);
-    assert_eq!(bench.command(4, 0), 0x31);
     bench.configure(0, 2);
     assert_eq!(bench.get(GENSTATS), 0);
     assert_eq!(bench.command(1, 0), 0);
@@ -93,6 +104,18 @@ fn enable_and_disable_device() {
     assert_eq!(bench.command(2, 0), 0);
     assert_eq!((bench.get(GENSTATS), bench.wq_state(0)), (0, 0));
     assert_eq!(bench.get(WQCFG), 2, "the configuration stays");
+}
+
+#[test]
+fn commands_without_an_error_code() {
+    let bench = Bench::new(Config::default());
+    bench.configure(0, 2);
+    for code in [3, 4, 5, 11, 12] {
+        assert_eq!(bench.command(code, 0), 0, "{code}: device disabled");
+    }
+    bench.configure(0, 2);
+    assert_eq!(bench.command(10, 1), 0, "device disabled");
+    assert_eq!(bench.get(WQCFG + 8), 0, "reset");
 }
 
 /// What ENABLE_DEVICE says of a sound configuration after `spoil`.
@@ -109,94 +132,86 @@ fn enable_after(spoil: impl Fn(&Bench)) -> u32 {
 #[test]
 fn enable_device_checks_the_configuration() {
     assert_eq!(enable_after(|_| ()), 0);
-    assert_eq!(
-        enable_after(|bench| bench.set_command(0x2)),
-        0x12,
-        "bus master"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(WQ1, 126)),
-        0,
-        "all of the entries"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(WQ1, 127)),
-        0x14,
-        "too many entries"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(WQ1, 0xffff)),
-        0x14,
-        "no wrap"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(GRPCFG + 32, 0)),
-        0x15,
-        "no engine"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(GRPCFG, 0)),
-        0x15,
-        "no work queue"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(GRPCFG, 0x3)),
-        0x16,
-        "work queue twice"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(WQCFG + 64, 1)),
-        0x17,
-        "in no group"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(GRPCFG + 32, 0x3)),
-        0x18,
-        "engine twice"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(GRPCFG, 0x101)),
-        0x11,
-        "work queue 8 of 8"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(GRPCFG + 28, 1 << 31)),
-        0x11,
-        "work queue 255"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(GRPCFG + 32, 0x11)),
-        0x11,
-        "engine 4 of 4"
-    );
-    assert_eq!(
-        enable_after(|bench| bench.put(GRPCFG + 32, 0x9)),
-        0,
-        "engine 3 of 4"
-    );
-    let buffers = |allowed: u32, reserved: u32| {
-        enable_after(|bench| bench.put(GRPCFG + 40, allowed << 20 | reserved << 8))
-    };
-    assert_eq!(buffers(96, 96), 0);
-    assert_eq!(buffers(97, 0), 0x11, "read buffers allowed");
-    assert_eq!(buffers(8, 9), 0x11, "read buffers reserved");
-    let both = |bench: &Bench| {
-        bench.put(GRPCFG + 40, 96 << 20 | 48 << 8);
-        bench.put(GRPCFG + 64 + 40, 96 << 20 | 49 << 8);
-    };
-    assert_eq!(enable_after(both), 0x11, "read buffers reserved in all");
+    for (status, offset, value, what) in [
+        (0, WQ1, 126, "all of the entries"),
+        (0x14, WQ1, 127, "too many entries"),
+        (0x14, WQ1, 0xffff, "no wrap"),
+        (0x15, GRPCFG + 32, 0, "no engine"),
+        (0x15, GRPCFG, 0, "no work queue"),
+        (0x16, GRPCFG, 0x3, "work queue twice"),
+        (0x16, WQCFG + 64, 1, "in no group"),
+        (0x16, WQ1, 0, "in a group without a size"),
+        (0x16, GRPCFG, 0x101, "work queue 8 of 8"),
+        (0x16, GRPCFG + 28, 1 << 31, "work queue 255"),
+        (0x17, GRPCFG + 32, 0x3, "engine twice"),
+        (0x17, GRPCFG + 32, 0x11, "engine 4 of 4"),
+        (0, GRPCFG + 32, 0x9, "engine 3 of 4"),
+    ] {
+        let after = enable_after(|bench| bench.put(offset, value));
+        assert_eq!(after, status, "{what}");
+    }
+    let no_master = |bench: &Bench| bench.set_command(0x2);
+    assert_eq!(enable_after(no_master), 0x12, "bus master");
 }
 
 #[test]
-fn pasid_needs_ats() {
-    let bench = Bench::new(Config {
-        pasid: true,
-        ..Config::default()
-    });
+fn enable_device_checks_read_buffers() {
+    let buffers = |group: u64, allowed: u32, reserved: u32| {
+        move |bench: &Bench| bench.put(GRPCFG + group * 64 + 40, allowed << 20 | reserved << 8)
+    };
+    let after = |allowed, reserved| enable_after(buffers(0, allowed, reserved));
+    assert_eq!(after(96, 0), 0);
+    assert_eq!(after(97, 0), 0x18, "allowed");
+    assert_eq!(after(8, 9), 0x18, "reserved");
+    assert_eq!(after(4, 0), 0, "four for one engine");
+    assert_eq!(after(3, 0), 0x18);
+    assert_eq!(
+        enable_after(buffers(2, 0, 200)),
+        0,
+        "a group without engines"
+    );
+    let both = |second: u32, allowed: u32| {
+        enable_after(|bench| {
+            buffers(0, allowed, 48)(bench);
+            buffers(1, second, second)(bench);
+        })
+    };
+    assert_eq!(both(48, 48), 0);
+    assert_eq!(both(48, 49), 0x18, "none is left");
+    assert_eq!(both(40, 56), 0);
+    assert_eq!(both(49, 48), 0x18, "reserved in all");
+}
+
+#[test]
+fn enable_device_checks_bandwidth_limits() {
+    let after = |flags: u32| {
+        let bench = Bench::new(Kind::V3.config());
+        bench.put64(GRPCFG, 1);
+        bench.put64(GRPCFG + 32, 1);
+        bench.put(WQCFG, 2);
+        bench.put(GRPCFG + 44, flags);
+        bench.command(1, 0)
+    };
+    assert_eq!(after(3 << 8 | 3 << 12), 0);
+    assert_eq!(after(4 << 8), 0x18);
+    assert_eq!(after(4 << 12), 0x18);
+}
+
+#[test]
+fn enable_device_checks_page_requests() {
+    let bench = Bench::new(Config::default());
     bench.configure(0, 2);
-    bench.put_in(Region::Config, 0x134, 1 << 16);
+    bench.put_in(Region::Config, 0x244, 1);
     assert_eq!(bench.command(1, 0), 0x13);
-    bench.put_in(Region::Config, 0x124, 1 << 31);
+    bench.put_in(Region::Config, 0x24c, 32);
+    assert_eq!(bench.command(1, 0), 0);
+}
+
+#[test]
+fn pasid_does_not_need_ats() {
+    let bench = Bench::new(Config::default());
+    bench.configure(0, 2);
+    bench.put_in(Region::Config, 0x234, 1 << 16);
     assert_eq!(bench.command(1, 0), 0);
 }
 
@@ -218,10 +233,16 @@ fn enable_wq_checks_the_configuration() {
     let word2 = |value: u32| after(&move |bench| bench.put(WQCFG + 8, value));
     let word3 = |value: u32| after(&move |bench| bench.put(WQCFG + 12, value));
     assert_eq!(after(&|_| ()), 0);
-    assert_eq!(after(&|bench| bench.put(WQCFG, 0)), 0x22, "size");
+    let no_size = |bench: &Bench| {
+        bench.put(WQCFG, 0);
+        bench.configure(1, 2);
+        bench.put64(GRPCFG, 0);
+        bench.put64(GRPCFG + 32, 0);
+    };
+    assert_eq!(after(&no_size), 0x22, "size");
     assert_eq!(word2(0x01), 0x23, "priority 0");
     assert_eq!(word2(0xf1), 0, "priority 15");
-    assert_eq!(word2(0x13), 0x25, "block on fault");
+    assert_eq!(word2(0x13), 0x25, "block on fault without page requests");
     assert_eq!(word2(0x10), 0x26, "shared without PASID");
     assert_eq!(
         word2(0x11 | 1 << 28),
@@ -231,12 +252,13 @@ fn enable_wq_checks_the_configuration() {
     assert_eq!(word2(0x11 | 1 << 29), 0, "priv means nothing without PASID");
     assert_eq!(word3(31 | 10 << 5), 0, "the limits themselves");
     assert_eq!(word3(20 | 11 << 5), 0x27, "max batch");
+    assert_eq!(word3(20), 0x27, "batches of one");
     let small = Config {
         max_xfer_shift: 20,
         ..Config::default()
     };
     assert_eq!(enable_wq_after(small.clone(), |_| ()), 0);
-    let larger = |bench: &Bench| bench.put(WQCFG + 12, 21);
+    let larger = |bench: &Bench| bench.put(WQCFG + 12, 21 | 1 << 5);
     assert_eq!(enable_wq_after(small, larger), 0x28, "max transfer");
 }
 
@@ -250,22 +272,41 @@ fn enable_wq_checks_mode_and_pasid() {
     assert_eq!(enable_wq_after(no_shared.clone(), shared), 0x24);
     assert_eq!(enable_wq_after(no_shared, |_| ()), 0);
 
-    let pasid = Config {
-        pasid: true,
-        ..Config::default()
-    };
     let with = |control: u32, word2: u32| {
-        enable_wq_after(pasid.clone(), |bench| {
-            bench.put_in(Region::Config, 0x124, 1 << 31);
-            bench.put_in(Region::Config, 0x134, control << 16);
+        enable_wq_after(Config::default(), |bench| {
+            bench.put_in(Region::Config, 0x234, control << 16);
+            bench.put_in(Region::Config, 0x24c, 1);
+            bench.put_in(Region::Config, 0x244, 1);
             bench.put(WQCFG + 8, word2);
         })
     };
     assert_eq!(with(1, 0x10 | 1 << 28), 0, "shared with PASID");
     assert_eq!(with(1, 0x11 | 1 << 28), 0, "dedicated with PASID");
     assert_eq!(with(0, 0x10 | 1 << 28), 0x26);
-    assert_eq!(with(1, 0x11 | 3 << 28), 0x26, "privileged mode not enabled");
+    assert_eq!(with(1, 0x11 | 3 << 28), 0x2a, "privileged mode not enabled");
+    assert_eq!(with(1, 0x10 | 3 << 28), 0, "means nothing if shared");
     assert_eq!(with(5, 0x11 | 3 << 28), 0);
+    assert_eq!(with(0, 0x13), 0, "block on fault with page requests");
+}
+
+#[test]
+fn enable_wq_of_later_versions() {
+    let after = |kind: Kind, offset: u64, value: u32| {
+        let bench = Bench::new(kind.config());
+        bench.put64(GRPCFG, 1);
+        bench.put64(GRPCFG + 32, 1);
+        bench.put(WQCFG, 2);
+        bench.put(WQCFG + 8, 0x11);
+        bench.put(WQCFG + 12, 1 << 5);
+        bench.put(WQCFG + offset, value);
+        assert_eq!(bench.command(1, 0), 0);
+        bench.command(6, 0)
+    };
+    assert_eq!(after(Kind::V2, 32, 0x3f), 0);
+    assert_eq!(after(Kind::V2, 32, 0x40), 0x2d, "not in OPCAP");
+    assert_eq!(after(Kind::V2, 36, 1), 0x2d);
+    assert_eq!(after(Kind::V2, 12, 0), 0x27);
+    assert_eq!(after(Kind::V3, 12, 0), 0, "batches of one");
 }
 
 #[test]
@@ -275,7 +316,7 @@ fn enable_wq_checks_index_and_states() {
     assert_eq!(bench.command(6, 8), 0x02, "work queue 8 of 8");
     assert_eq!(bench.command(6, 0), 0x20, "device not enabled");
     bench.command(1, 0);
-    assert_eq!(bench.command(6, 0xf_ffff), 0x02);
+    assert_eq!(bench.command(6, 0xff), 0x02);
     assert_eq!(bench.command(6, 0), 0);
     assert_eq!(bench.command(6, 0), 0x21, "enabled already");
 }
@@ -291,6 +332,7 @@ fn wq_operand_is_a_mask_and_a_block_of_16() {
     for wq in [3, 17] {
         bench.put(WQCFG + wq * 32, 2);
         bench.put(WQCFG + wq * 32 + 8, 0x11);
+        bench.put(WQCFG + wq * 32 + 12, 1 << 5);
     }
     bench.command(1, 0);
     assert_eq!(bench.command(6, 3), 0);
@@ -303,6 +345,8 @@ fn wq_operand_is_a_mask_and_a_block_of_16() {
             "{code}: 20 of 20"
         );
         assert_eq!(bench.command(code, 2 << 16 | 1), 0x02, "{code}: 32 of 20");
+    }
+    for code in 7..=9 {
         assert_eq!(bench.command(code, 1), 0x32, "{code}: 0 is not enabled");
         assert_eq!(
             bench.command(code, 1 << 3 | 1),
@@ -312,7 +356,7 @@ fn wq_operand_is_a_mask_and_a_block_of_16() {
     }
     assert_eq!(bench.command(7, 1 << 16 | 1 << 1), 0);
     assert_eq!((bench.wq_state(3), bench.wq_state(17)), (1, 0));
-    assert_eq!(bench.command(10, 1 << 3), 0);
+    assert_eq!(bench.command(10, 1 << 3 | 1), 0, "one of them is disabled");
     assert_eq!(bench.wq_state(3), 0);
     assert_eq!(bench.get(WQCFG + 3 * 32), 2, "reset keeps the size");
     assert_eq!(bench.get(WQCFG + 3 * 32 + 8), 0);
@@ -330,10 +374,11 @@ fn handles_by_command() {
         "last of 2048 slots"
     );
     assert_eq!(bench.command(13, 0x1_0800), 0x41);
-    assert_eq!(bench.command(14, 0x7ff7), 0);
-    assert_eq!(bench.command(14, 0x7ff7), 0x43, "not held any more");
-    assert_eq!(bench.command(14, 0xb800), 0x43, "held in the other table");
-    assert_eq!(bench.command(14, 0x1_b800), 0);
+    assert_eq!(bench.command(14, 8), 0);
+    assert_eq!(bench.command(14, 8), 0x41, "not held any more");
+    assert_eq!(bench.command(14, 0x07ff), 0x41, "held in the other table");
+    assert_eq!(bench.command(14, 0x1_b800), 0x41, "the handle");
+    assert_eq!(bench.command(14, 0x1_07ff), 0);
 }
 
 #[test]
@@ -423,12 +468,8 @@ fn abort_takes_the_bus_from_what_is_in_flight() {
 
 #[test]
 fn pasid_commands_look_at_the_work_queues_pasid() {
-    let bench = Bench::new(Config {
-        pasid: true,
-        ..Config::default()
-    });
-    bench.put_in(Region::Config, 0x124, 1 << 31);
-    bench.put_in(Region::Config, 0x134, 1 << 16);
+    let bench = Bench::new(Config::default());
+    bench.put_in(Region::Config, 0x234, 1 << 16);
     bench.configure(0, 2);
     bench.put(WQCFG + 8, 0x11 | 1 << 28 | 7 << 8);
     bench.command(1, 0);
@@ -447,15 +488,15 @@ fn pasid_commands_look_at_the_work_queues_pasid() {
 
 #[test]
 fn halted_device_knows_only_a_software_reset() {
-    for (reset_type, status) in [(0, 0), (1, 0x03)] {
+    for (reset_type, status) in [(0, 0), (1, 0x05)] {
         let bench = Bench::enabled(with_handles());
         bench.put(GENCTRL, 0x2);
         bench.set_page(0xe0, reset_type);
         assert_eq!(bench.get(GENSTATS), 3 | reset_type << 2);
         assert_eq!(bench.get(INTCAUSE), 0x10);
         assert_eq!(bench.interrupts(), [Event::Signal(0)]);
-        assert_eq!(bench.command(1, 0), 0x03);
-        assert_eq!(bench.command(13, 0), 0x03);
+        assert_eq!(bench.command(1, 0), 0x05);
+        assert_eq!(bench.command(13, 0), 0x05);
         assert_eq!(bench.command(5, 0), status);
         assert_eq!(bench.get(GENSTATS) & 3, if status == 0 { 0 } else { 3 });
     }

@@ -216,8 +216,7 @@ fn posted_write_to_a_shared_work_queue() {
         pasid: true,
         ..Config::default()
     });
-    bench.put_in(Region::Config, 0x124, 1 << 31);
-    bench.put_in(Region::Config, 0x134, 1 << 16);
+    bench.put_in(Region::Config, 0x234, 1 << 16);
     bench.configure(0, 2);
     bench.put(WQCFG + 8, 0x10 | 1 << 28);
     bench.command(1, 0);

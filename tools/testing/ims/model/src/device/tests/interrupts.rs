@@ -61,7 +61,7 @@ fn released_handle_is_invalid() {
     let bench = Bench::enabled(with_handles());
     let handle = handle(&bench);
     assert_eq!(bench.run(with_handle(handle)), 0x01);
-    bench.command(14, 0x1_0000 | u32::from(handle));
+    bench.command(14, 0x1_0005);
     assert_eq!(bench.run(with_handle(handle)), 0x19);
 }
 
@@ -217,8 +217,7 @@ fn with_pasid(pasid: bool, ctrl: u32) -> Bench {
         pasid: true,
         ..with_handles()
     });
-    bench.put_in(Region::Config, 0x124, 1 << 31);
-    bench.put_in(Region::Config, 0x134, 1 << 16);
+    bench.put_in(Region::Config, 0x234, 1 << 16);
     bench.configure(0, 2);
     if pasid {
         bench.put(WQCFG + 8, 0x11 | 1 << 28 | 7 << 8);

@@ -112,7 +112,7 @@ fn revoke_drops_handles_and_says_so() {
     bench.set_page(0xdc, 1);
     assert_eq!(bench.get(INTCAUSE), 1 << 31);
     assert_eq!(bench.interrupts(), [Event::Signal(0)]);
-    assert_eq!(bench.command(14, 0x1_bffa), 0x43);
+    assert_eq!(bench.command(14, 0x1_0005), 0x41);
     // Another one.
     assert_eq!(bench.command(13, 0x1_0005), 0xbffb << 8);
 }
