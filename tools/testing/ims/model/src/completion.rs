@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct dsa_completion_record`: 32 bytes, little endian.
+//! Completion records (8.2): 32 bytes, little endian.
 
 /// Bytes; also the alignment of the record's address.
 pub const SIZE: usize = 32;
 
-/// `enum dsa_completion_status`.
+/// Operation status codes (table 5-6).
 pub mod status {
     pub const SUCCESS: u8 = 0x01;
     /// The result is not the expected one.
     pub const SUCCESS_PRED: u8 = 0x02;
-    pub const PAGE_FAULT_NOBOF: u8 = 0x03;
+    /// Page fault, and the descriptor does not block on it.
+    pub const PAGE_FAULT: u8 = 0x03;
+    /// Page fault, and the page request was refused.
+    pub const PAGE_REQUEST_FAILED: u8 = 0x04;
     pub const BATCH_FAIL: u8 = 0x05;
     pub const BATCH_PAGE_FAULT: u8 = 0x06;
     pub const BAD_OPCODE: u8 = 0x10;
@@ -23,8 +26,23 @@ pub mod status {
     /// The completion record could not be written.
     pub const CRA_XLAT: u8 = 0x1a;
     pub const CRA_ALIGN: u8 = 0x1b;
+    /// A read failed; with ATS disabled also by a translation fault.
+    pub const HW_READ: u8 = 0x20;
     /// `DSA_COMP_STATUS_WRITE`: the fault was on a write.
     pub const WRITE: u8 = 0x80;
+}
+
+/// Which address faulted (table 8-13).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Operand {
+    #[default]
+    Unknown = 0,
+    /// Also a descriptor list.
+    Source = 1,
+    Source2 = 2,
+    Destination = 3,
+    Record = 5,
 }
 
 /// What a descriptor came to.
@@ -32,7 +50,9 @@ pub mod status {
 pub struct Completion {
     pub status: u8,
     pub result: u8,
-    /// Bytes, or descriptors of a batch.
+    /// What faulted. Only in the record if `GENCAP` says so.
+    pub operand: Operand,
+    /// Bytes, if it stopped before the end (8.2.4), or descriptors of a batch.
     pub completed: u32,
     pub fault_address: u64,
     pub invalid_flags: u32,
@@ -46,14 +66,23 @@ impl Completion {
         }
     }
 
+    /// Whether it is told even if no record was asked for: in a record, or
+    /// without a valid address in SWERR (table 8-3, 5.8.1).
     pub fn is_error(&self) -> bool {
-        self.status > status::SUCCESS_PRED
+        !matches!(
+            self.status,
+            status::SUCCESS | status::SUCCESS_PRED | status::BATCH_FAIL
+        )
     }
 
-    pub fn bytes(&self) -> [u8; SIZE] {
+    /// With the Fault Info field (8.2.3) or without.
+    pub fn bytes(&self, fault_info: bool) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         bytes[0] = self.status;
         bytes[1] = self.result;
+        if fault_info {
+            bytes[2] = (self.operand as u8) << 1;
+        }
         bytes[4..8].copy_from_slice(&self.completed.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.fault_address.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.invalid_flags.to_le_bytes());
@@ -70,6 +99,7 @@ mod tests {
         let record = Completion {
             status: 0x83,
             result: 0x22,
+            operand: Operand::Destination,
             completed: 0x0706_0504,
             fault_address: 0x0f0e_0d0c_0b0a_0908,
             invalid_flags: 0x0012_1110,
@@ -80,13 +110,16 @@ mod tests {
         for (index, byte) in expected.iter_mut().enumerate().take(19).skip(4) {
             *byte = index as u8;
         }
-        assert_eq!(record.bytes(), expected);
+        assert_eq!(record.bytes(false), expected);
+        expected[2] = 6;
+        assert_eq!(record.bytes(true), expected);
     }
 
     #[test]
-    fn errors_begin_after_success_with_false_predicate() {
-        assert!(!Completion::new(1).is_error());
-        assert!(!Completion::new(2).is_error());
-        assert!(Completion::new(3).is_error());
+    fn errors_are_all_but_three() {
+        let no_errors: Vec<u8> = (0..=255)
+            .filter(|&status| !Completion::new(status).is_error())
+            .collect();
+        assert_eq!(no_errors, [1, 2, 5]);
     }
 }

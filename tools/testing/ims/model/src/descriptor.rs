@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `struct dsa_hw_desc`: 64 bytes, little endian.
+//! Descriptors (chapter 8): 64 bytes, little endian.
+
+use crate::kind::Features;
 
 /// Bytes.
 pub const SIZE: usize = 64;
@@ -15,26 +17,57 @@ pub mod opcode {
     pub const COMPARE: u8 = 5;
 }
 
-/// `IDXD_OP_FLAG_*`.
+/// Flags (table 8-3), by their names in `enum dsa_op_flags`.
 pub mod flag {
-    pub const FENCE: u32 = 0x0001;
+    pub const FENCE: u32 = 1 << 0;
+    /// Block on fault.
+    pub const BOF: u32 = 1 << 1;
     /// Completion record address valid.
-    pub const CRAV: u32 = 0x0004;
+    pub const CRAV: u32 = 1 << 2;
     /// Request completion record.
-    pub const RCR: u32 = 0x0008;
+    pub const RCR: u32 = 1 << 3;
     /// Request completion interrupt.
-    pub const RCI: u32 = 0x0010;
-    pub const CRSTS: u32 = 0x0020;
+    pub const RCI: u32 = 1 << 4;
+    /// Cache control 3; steering tags before version 2.0, which few had.
+    pub const CC3: u32 = 1 << 5;
     /// Check result.
-    pub const CR: u32 = 0x0080;
-    /// Cache control.
-    pub const CC: u32 = 0x0100;
-    pub const ADDR1_TCS: u32 = 0x0200;
-    pub const ADDR2_TCS: u32 = 0x0400;
-    pub const CR_TCS: u32 = 0x1000;
-    pub const STORD: u32 = 0x2000;
-    pub const DSTS: u32 = 0x8000;
+    pub const CR: u32 = 1 << 7;
+    /// Cache control 1.
+    pub const CC1: u32 = 1 << 8;
+    pub const ADDR1_TCS: u32 = 1 << 9;
+    pub const ADDR2_TCS: u32 = 1 << 10;
+    /// Traffic class of the completion record.
+    pub const CR_TCS: u32 = 1 << 12;
+    /// Strict ordering.
+    pub const STORD: u32 = 1 << 13;
+    /// Cache control 2, which reads back the destination.
+    pub const CC2: u32 = 1 << 14;
+    /// Of BATCH: continues one that had an error (table 8-14).
+    pub const BATCH_ERROR: u32 = 1 << 16;
+    /// Of DRAIN: no implicit readback on traffic class A, B (table 8-15).
+    pub const SUPPRESS_TCA: u32 = 1 << 18;
+    pub const SUPPRESS_TCB: u32 = 1 << 19;
 }
+
+/// What the work queue and the device let a descriptor do.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub features: Features,
+    /// By operation code.
+    pub operations: [bool; OPERATIONS],
+    /// Most bytes of a transfer.
+    pub max_xfer: u64,
+    /// Most descriptors in a batch.
+    pub max_batch: u32,
+    pub block_on_fault: bool,
+    /// Whether completion interrupts may be asked for (table 5-4).
+    pub interrupts: bool,
+    /// Whether ATS is enabled, so that the device hears of page faults (3.13.1).
+    pub translates: bool,
+}
+
+/// Operation codes that [`crate::config::OPCAP`] can have, and more.
+pub const OPERATIONS: usize = 64;
 
 /// A descriptor as it stands in the portal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,31 +134,66 @@ impl Descriptor {
         self.0[40]
     }
 
-    /// The flags that are reserved for this opcode and yet set, or `None` if
-    /// the opcode is not in OPCAP.
-    pub fn invalid_flags(&self) -> Option<u32> {
-        use flag::*;
-        let common = FENCE | CRAV | RCR | RCI | CRSTS | CR_TCS;
-        let allowed = match self.opcode() {
-            opcode::NOOP | opcode::DRAIN => common,
-            opcode::BATCH => common | ADDR1_TCS,
-            opcode::MEMMOVE => common | CC | ADDR1_TCS | ADDR2_TCS | STORD | DSTS,
-            opcode::MEMFILL => common | CC | ADDR2_TCS | STORD | DSTS,
-            opcode::COMPARE => common | CR | ADDR1_TCS | ADDR2_TCS,
-            _ => return None,
-        };
-        let mut invalid = self.flags() & !allowed;
-        // A record that is asked for needs an address.
-        if self.has(RCR) && !self.has(CRAV) {
-            invalid |= RCR;
-        }
-        Some(invalid)
+    /// Whether the operation is one, in this place (5.4). There are no batches
+    /// in a batch, and no drains.
+    pub fn is_supported(&self, limits: &Limits, in_batch: bool) -> bool {
+        let in_place = !matches!(self.opcode(), opcode::BATCH | opcode::DRAIN) || !in_batch;
+        let operation = limits.operations.get(usize::from(self.opcode()));
+        in_place && operation == Some(&true)
     }
 
-    /// Whether a field is set that this opcode does not have. PASID and `priv`
-    /// are ignored, not reserved, in a dedicated work queue.
+    /// The flags that are set and reserved, or clear and required (5.5, tables
+    /// 5-3 to 5-5).
+    pub fn invalid_flags(&self, limits: &Limits, in_batch: bool) -> u32 {
+        use flag::*;
+        let mut allowed = CRAV;
+        if in_batch {
+            allowed |= FENCE;
+        }
+        if limits.interrupts {
+            allowed |= RCI;
+        }
+        if self.has(CRAV) {
+            allowed |= RCR | CR_TCS;
+        }
+        let block = if limits.block_on_fault { BOF } else { 0 };
+        let cache = self.valid_cache_control(limits);
+        let required = match self.opcode() {
+            opcode::COMPARE => CRAV | RCR,
+            opcode::DRAIN if !self.has(RCR | RCI) => RCR | RCI,
+            _ => 0,
+        };
+        allowed |= match self.opcode() {
+            opcode::BATCH if limits.features.batch_continuation => ADDR1_TCS | BATCH_ERROR,
+            opcode::BATCH => ADDR1_TCS,
+            // GENCAP states no readback addresses, whose classes ADDR1_TCS and ADDR2_TCS are.
+            opcode::DRAIN => SUPPRESS_TCA | SUPPRESS_TCB,
+            opcode::MEMMOVE => block | cache | ADDR1_TCS | ADDR2_TCS | STORD,
+            opcode::MEMFILL => block | cache | ADDR2_TCS | STORD,
+            opcode::COMPARE => block | CR | ADDR1_TCS | ADDR2_TCS,
+            _ => 0,
+        };
+        self.flags() & !allowed | required & !self.flags()
+    }
+
+    /// The cache control flags, unless their combination is reserved (table
+    /// 8-4). GENCAP has cache control and destination readback.
+    fn valid_cache_control(&self, limits: &Limits) -> u32 {
+        use flag::*;
+        match (self.has(CC3), self.has(CC1)) {
+            (false, _) => CC1 | CC2,
+            (true, false) if limits.features.durable_write => CC1 | CC2 | CC3,
+            _ => 0,
+        }
+    }
+
+    /// Whether a field is set that this descriptor does not have (tables 5-3
+    /// and 5-4). PASID and privilege are ignored, not reserved, in a dedicated
+    /// work queue and in a batch (8.1.1).
     pub fn reserved_set(&self) -> bool {
         let head = self.dword(0) & 0x7ff0_0000 != 0;
+        let record = !self.has(flag::CRAV) && self.completion() != 0;
+        let handle = !self.has(flag::RCI) && self.handle() != 0;
         let unused: &[(usize, usize)] = match self.opcode() {
             opcode::NOOP | opcode::DRAIN => &[(16, 36), (38, 64)],
             opcode::BATCH => &[(24, 32), (38, 64)],
@@ -133,7 +201,7 @@ impl Descriptor {
             _ => &[(38, 64)],
         };
         let set = |&(from, to): &(usize, usize)| self.0[from..to].iter().any(|&byte| byte != 0);
-        head || unused.iter().any(set)
+        head || record || handle || unused.iter().any(set)
     }
 }
 
@@ -191,28 +259,103 @@ mod tests {
         assert_eq!(desc.expected_result(), 0x28);
     }
 
+    fn limits() -> Limits {
+        Limits {
+            features: Features::default(),
+            operations: std::array::from_fn(|opcode| opcode < 6),
+            max_xfer: 1 << 20,
+            max_batch: 4,
+            block_on_fault: true,
+            interrupts: true,
+            translates: true,
+        }
+    }
+
+    fn desc(opcode: u8, flags: u32) -> Descriptor {
+        let fields = build::Fields {
+            opcode,
+            flags,
+            ..Default::default()
+        };
+        fields.bytes().into()
+    }
+
+    #[test]
+    fn operations_in_their_place() {
+        for opcode in 0..=255 {
+            let desc = desc(opcode, 0);
+            assert_eq!(desc.is_supported(&limits(), false), opcode < 6);
+            let in_batch = matches!(opcode, 0 | 3 | 4 | 5);
+            assert_eq!(desc.is_supported(&limits(), true), in_batch, "{opcode}");
+        }
+    }
+
     #[test]
     fn flags_of_each_opcode() {
-        let invalid = |opcode, flags| {
-            let fields = build::Fields {
-                opcode,
-                flags,
-                ..Default::default()
-            };
-            Descriptor::from(fields.bytes()).invalid_flags()
-        };
         let all = 0xff_ffff;
-        assert_eq!(invalid(0, all), Some(all & !0x103d));
-        assert_eq!(invalid(1, all), Some(all & !0x123d));
-        assert_eq!(invalid(2, all), Some(all & !0x103d));
-        assert_eq!(invalid(3, all), Some(all & !0xb73d));
-        assert_eq!(invalid(4, all), Some(all & !0xb53d));
-        assert_eq!(invalid(5, all), Some(all & !0x16bd));
-        for opcode in 6..=255 {
-            assert_eq!(invalid(opcode, 0), None);
+        // All but cache control 3, which makes reserved combinations.
+        let invalid =
+            |opcode, in_batch| desc(opcode, all & !0x20).invalid_flags(&limits(), in_batch) | 0x20;
+        for (opcode, allowed) in [
+            (0, 0x101c),
+            (1, 0x121c),
+            (2, 0xc_101c),
+            (3, 0x771e),
+            (4, 0x751e),
+            (5, 0x169e),
+        ] {
+            assert_eq!(invalid(opcode, false), all & !allowed, "{opcode}");
+            assert_eq!(invalid(opcode, true), all & !allowed & !1, "fence");
         }
-        assert_eq!(invalid(0, 0x8), Some(0x8), "record without address");
-        assert_eq!(invalid(0, 0xc), Some(0));
+    }
+
+    #[test]
+    fn flags_that_depend_on_others() {
+        let invalid = |opcode, flags| desc(opcode, flags).invalid_flags(&limits(), false);
+        assert_eq!(invalid(0, 0x8), 0x8, "record without address");
+        assert_eq!(invalid(0, 0x1000), 0x1000, "its traffic class");
+        assert_eq!(invalid(0, 0x100c), 0);
+        assert_eq!(invalid(2, 0x4), 0x18, "a drain that nobody hears of");
+        assert_eq!((invalid(2, 0x10), invalid(2, 0xc)), (0, 0));
+        assert_eq!(invalid(5, 0), 0xc, "a comparison has a record");
+        assert_eq!(invalid(5, 0x4), 0x8);
+    }
+
+    #[test]
+    fn flags_that_depend_on_the_work_queue() {
+        let none = Limits {
+            block_on_fault: false,
+            interrupts: false,
+            ..limits()
+        };
+        assert_eq!(desc(3, 0x12).invalid_flags(&none, false), 0x12);
+        assert_eq!(desc(3, 0x12).invalid_flags(&limits(), false), 0);
+    }
+
+    #[test]
+    fn cache_control_of_each_version() {
+        let durable = Limits {
+            features: crate::kind::Kind::V3.features(),
+            ..limits()
+        };
+        // Cache control 1, 2, 3 are flags 8, 14 and 5.
+        for (flags, first, third) in [
+            (0x0000, 0, 0),
+            (0x0100, 0, 0),
+            (0x4000, 0, 0),
+            (0x4100, 0, 0),
+            (0x0020, 0x0020, 0),
+            (0x0120, 0x0120, 0x0120),
+            (0x4020, 0x4020, 0),
+            (0x4120, 0x4120, 0x4120),
+        ] {
+            let desc = desc(3, flags);
+            assert_eq!(desc.invalid_flags(&limits(), false), first, "{flags:#x}");
+            assert_eq!(desc.invalid_flags(&durable, false), third, "{flags:#x}");
+        }
+        let continued = desc(1, 1 << 16);
+        assert_eq!(continued.invalid_flags(&limits(), false), 1 << 16);
+        assert_eq!(continued.invalid_flags(&durable, false), 0);
     }
 
     #[test]
@@ -228,6 +371,7 @@ mod tests {
         for (opcode, used) in used {
             for byte in 8..SIZE {
                 let mut bytes = [0; SIZE];
+                bytes[4] = 0x14;
                 bytes[7] = opcode;
                 bytes[byte] = 1;
                 let expected = !used.iter().any(|&(from, to)| (from..to).contains(&byte));
@@ -237,6 +381,13 @@ mod tests {
                     "{opcode} {byte}"
                 );
             }
+        }
+        for (byte, flag) in [(8, 0x4), (15, 0x4), (36, 0x10), (37, 0x10)] {
+            let mut bytes = [0; SIZE];
+            bytes[byte] = 1;
+            assert!(Descriptor::from(bytes).reserved_set(), "{byte}");
+            bytes[4] = flag;
+            assert!(!Descriptor::from(bytes).reserved_set(), "{byte}");
         }
         let mut bytes = [0; SIZE];
         bytes[..4].copy_from_slice(&0x800f_ffffu32.to_le_bytes());

@@ -166,8 +166,8 @@ impl Device {
     /// An access of any width; what lies beyond the region reads as ones. BAR0
     /// has registers and tables, BAR2 portals, BAR4 the test page.
     pub fn read(&mut self, region: Region, offset: u64, data: &mut [u8]) {
-        // The test page is no driver's.
-        if matches!(region, Region::Bar0 | Region::Bar2) {
+        // The test page is no driver's, and reads of BAR2 push nothing (9.3).
+        if region == Region::Bar0 {
             self.rules.read();
         }
         match region {
@@ -235,17 +235,18 @@ impl Device {
         self.running = None;
         self.ending = None;
         self.cmdsts = 0;
+        self.swerr = SwErr::default();
         self.source.stop();
     }
 
-    /// What RESET_DEVICE resets besides the interrupts' tables.
+    /// What RESET_DEVICE resets besides the interrupts' tables. It preserves CMD,
+    /// CMDSTS and SWERR (table 9-3).
     fn reset_registers(&mut self) {
         self.state = State::Disabled;
         self.reset_type = 0;
         self.gencfg = 0;
         self.genctrl = 0;
         self.intcause = 0;
-        self.swerr = SwErr::default();
         self.groups.fill(reset_group(&self.config));
         self.wqs.fill(reset_wq(&self.config));
         self.portals.clear();
@@ -460,8 +461,8 @@ impl Device {
     /// Reports an error in SWERR.
     pub fn software_error(&mut self, error: SwError) {
         debug!("software error {error:x?}");
-        self.swerr.record(&error);
-        if self.genctrl & genctrl::SOFTERR_INT_EN != 0 {
+        let is_new = self.swerr.record(&error);
+        if is_new && self.genctrl & genctrl::SOFTERR_INT_EN != 0 {
             self.cause(intcause::ERR);
         }
     }

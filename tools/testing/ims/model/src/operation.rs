@@ -3,7 +3,7 @@
 //! The operations: what a valid descriptor does to memory.
 
 use crate::bus::DmaError;
-use crate::completion::{status, Completion};
+use crate::completion::{status, Completion, Operand};
 use crate::descriptor::{flag, opcode, Descriptor};
 
 /// Largest single transfer, in bytes.
@@ -26,19 +26,16 @@ pub fn perform(desc: &Descriptor, memory: &dyn Memory) -> Completion {
     }
 }
 
-fn done(completed: u32) -> Completion {
+fn fault(completed: u64, address: u64, operand: Operand) -> Completion {
+    let kind = match operand {
+        Operand::Destination => status::WRITE,
+        _ => 0,
+    };
     Completion {
-        completed,
-        ..Completion::new(status::SUCCESS)
-    }
-}
-
-fn fault(completed: u64, address: u64, write: bool) -> Completion {
-    let kind = if write { status::WRITE } else { 0 };
-    Completion {
+        operand,
         completed: completed as u32,
         fault_address: address,
-        ..Completion::new(status::PAGE_FAULT_NOBOF | kind)
+        ..Completion::new(status::PAGE_FAULT | kind)
     }
 }
 
@@ -60,10 +57,10 @@ fn copy(desc: &Descriptor, memory: &dyn Memory) -> Completion {
         let (from, to) = (source.wrapping_add(at), destination.wrapping_add(at));
         memory
             .read(from, data)
-            .map_err(|_| fault(completed, from, false))?;
+            .map_err(|_| fault(completed, from, Operand::Source))?;
         memory
             .write(to, data)
-            .map_err(|_| fault(completed, to, true))?;
+            .map_err(|_| fault(completed, to, Operand::Destination))?;
         completed += len as u64;
         Ok(())
     };
@@ -80,7 +77,7 @@ fn copy(desc: &Descriptor, memory: &dyn Memory) -> Completion {
         result: u8::from(!forwards),
         ..record
     };
-    result.map_or_else(failed, |()| done(desc.size()))
+    result.map_or_else(failed, |()| Completion::new(status::SUCCESS))
 }
 
 fn fill(desc: &Descriptor, memory: &dyn Memory) -> Completion {
@@ -88,10 +85,10 @@ fn fill(desc: &Descriptor, memory: &dyn Memory) -> Completion {
     for (at, len) in chunks(desc.size()) {
         let to = desc.destination().wrapping_add(at);
         if memory.write(to, &pattern[..len]).is_err() {
-            return fault(at, to, true);
+            return fault(at, to, Operand::Destination);
         }
     }
-    done(desc.size())
+    Completion::new(status::SUCCESS)
 }
 
 fn compare(desc: &Descriptor, memory: &dyn Memory) -> Completion {
@@ -105,10 +102,10 @@ fn compare(desc: &Descriptor, memory: &dyn Memory) -> Completion {
         );
         let (ours, theirs) = (&mut ours[..len], &mut theirs[..len]);
         if memory.read(one, ours).is_err() {
-            return fault(at, one, false);
+            return fault(at, one, Operand::Source);
         }
         if memory.read(two, theirs).is_err() {
-            return fault(at, two, false);
+            return fault(at, two, Operand::Source2);
         }
         if let Some(byte) = ours.iter().zip(theirs.iter()).position(|(a, b)| a != b) {
             difference = Some(at as u32 + byte as u32);
@@ -124,7 +121,7 @@ fn compare(desc: &Descriptor, memory: &dyn Memory) -> Completion {
             status::SUCCESS
         },
         result,
-        completed: difference.unwrap_or(desc.size()),
+        completed: difference.unwrap_or(0),
         ..Completion::default()
     }
 }
@@ -146,6 +143,15 @@ mod tests {
         }
     }
 
+    const SUCCESS: Completion = Completion {
+        status: 1,
+        result: 0,
+        operand: Operand::Unknown,
+        completed: 0,
+        fault_address: 0,
+        invalid_flags: 0,
+    };
+
     fn run(bus: &FakeBus, fields: Fields) -> Completion {
         perform(&Descriptor::from(fields.bytes()), bus)
     }
@@ -166,7 +172,7 @@ mod tests {
             size: 0x1_8001,
             ..Fields::default()
         };
-        assert_eq!(run(&bus, fields), done(0x1_8001));
+        assert_eq!(run(&bus, fields), SUCCESS);
         assert_eq!(bus.peek(0x4_0003, 0x1_8001), data);
         assert_eq!(bus.peek(0x4_0002, 1), [0]);
         assert_eq!(bus.peek(0x4_0003 + 0x1_8001, 1), [0]);
@@ -201,7 +207,7 @@ mod tests {
             size: 1,
             ..Fields::default()
         };
-        assert_eq!(run(&bus, fields), fault(0, top, false));
+        assert_eq!(run(&bus, fields), fault(0, top, Operand::Source));
         let fields = Fields {
             source: 0,
             destination: top - CHUNK,
@@ -224,7 +230,7 @@ mod tests {
             size: 11,
             ..Fields::default()
         };
-        assert_eq!(run(&bus, fields), done(11));
+        assert_eq!(run(&bus, fields), SUCCESS);
         assert_eq!(bus.peek(0x40, 13), [0, 1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 0]);
     }
 
@@ -232,7 +238,9 @@ mod tests {
     fn compare_reads_both_sides() {
         let bus = FakeBus::default();
         let top = MEMORY as u64;
-        for (source, destination) in [(0, top), (top, 0)] {
+        for (source, destination, operand) in
+            [(0, top, Operand::Source2), (top, 0, Operand::Source)]
+        {
             let fields = Fields {
                 opcode: 5,
                 source,
@@ -240,7 +248,7 @@ mod tests {
                 size: 1,
                 ..Fields::default()
             };
-            assert_eq!(run(&bus, fields), fault(0, top, false));
+            assert_eq!(run(&bus, fields), fault(0, top, operand));
         }
     }
 
@@ -255,7 +263,7 @@ mod tests {
             size: 0x1_0005,
             ..Fields::default()
         };
-        assert_eq!(run(&bus, fields), done(0x1_0005));
+        assert_eq!(run(&bus, fields), SUCCESS);
         let fields = Fields {
             size: 0x1_0006,
             ..fields

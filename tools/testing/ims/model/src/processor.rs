@@ -8,12 +8,12 @@ use std::time::Instant;
 use log::debug;
 
 use crate::bus::{Bus, DmaError};
-use crate::completion::{self, status, Completion};
+use crate::completion::{self, status, Completion, Operand};
 use crate::descriptor::{self, flag, opcode, Descriptor};
 use crate::device::{Device, Interrupt, Job};
 use crate::operation::{self, Memory};
 use crate::shared;
-use crate::swerr::SwError;
+use crate::swerr::{Culprit, SwError};
 
 /// The device, shared by register accesses and the engine.
 pub type Shared = shared::Shared<Device, dyn Bus>;
@@ -64,8 +64,14 @@ impl Memory for Execution<'_> {
         self.transfer(|bus| bus.read(address, data))
     }
 
+    /// Nobody tells a device without ATS that a posted write failed (3.13.1).
     fn write(&self, address: u64, data: &[u8]) -> Result<(), DmaError> {
-        self.transfer(|bus| bus.write(address, data))
+        let result = self.transfer(|bus| bus.write(address, data));
+        if self.job.limits.translates || !self.open() {
+            result
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -96,15 +102,17 @@ impl Execution<'_> {
     /// Executes a descriptor, or number `batch` of a batch, and reports its
     /// end: record first, then interrupt.
     fn execute(&self, desc: &Descriptor, batch: Option<u16>) -> Completion {
-        let interrupt = desc.has(flag::RCI).then(|| self.resolve(desc));
+        let wanted = desc.has(flag::RCI) && self.job.limits.interrupts;
+        let interrupt = wanted.then(|| self.resolve(desc)).flatten();
         let completion = match self.check(desc, batch.is_some(), interrupt) {
             Err(error) => error,
             Ok(()) if desc.opcode() == opcode::BATCH => self.batch(desc),
             Ok(()) => operation::perform(desc, self),
         };
+        let completion = self.as_translated(desc, completion);
         debug!("work queue {}: {completion:x?}", self.job.wq);
-        self.record(desc, &completion, batch);
-        if let (Some(Some(interrupt)), true) = (interrupt, self.open()) {
+        let is_reported = self.report(desc, &completion, batch);
+        if let (Some(interrupt), true) = (interrupt, is_reported && self.open()) {
             self.shared.device().interrupt(interrupt);
         }
         completion
@@ -115,20 +123,44 @@ impl Execution<'_> {
         self.shared.device().resolve(table, desc.handle(), pasid)
     }
 
-    /// Checks a descriptor; the error is what its completion record will say.
+    /// What a fault looks like from the device (table 5-6). With ATS it hears of
+    /// a page fault. It has no page requests: those of a descriptor that blocks
+    /// on faults are as if refused.
+    fn as_translated(&self, desc: &Descriptor, completion: Completion) -> Completion {
+        let kind = completion.status & status::WRITE;
+        match completion.status & !status::WRITE {
+            status::PAGE_FAULT | status::BATCH_PAGE_FAULT if !self.job.limits.translates => {
+                Completion::new(status::HW_READ)
+            }
+            status::PAGE_FAULT if desc.has(flag::BOF) => Completion {
+                status: status::PAGE_REQUEST_FAILED | kind,
+                ..completion
+            },
+            _ => completion,
+        }
+    }
+
+    /// The checks of section 5.4, in its order; hardware may have another. The
+    /// error is what the completion record will say.
+    ///
+    /// Not there: the privilege of shared work queues, which nobody can submit
+    /// to; overlapping buffers, which GENCAP allows for a copy; traffic classes
+    /// without a VC capability.
     fn check(
         &self,
         desc: &Descriptor,
         in_batch: bool,
-        interrupt: Option<Option<Interrupt>>,
+        interrupt: Option<Interrupt>,
     ) -> Result<(), Completion> {
+        let limits = &self.job.limits;
         let fail = |status| Err(Completion::new(status));
-        let Some(invalid_flags) = desc.invalid_flags() else {
-            return fail(status::BAD_OPCODE);
-        };
-        if in_batch && desc.opcode() == opcode::BATCH {
+        if desc.has(flag::CRAV) && desc.completion() % completion::SIZE as u64 != 0 {
+            return fail(status::CRA_ALIGN);
+        }
+        if !desc.is_supported(limits, in_batch) {
             return fail(status::BAD_OPCODE);
         }
+        let invalid_flags = desc.invalid_flags(limits, in_batch);
         if invalid_flags != 0 {
             return Err(Completion {
                 invalid_flags,
@@ -138,84 +170,120 @@ impl Execution<'_> {
         if desc.reserved_set() {
             return fail(status::NOZERO_RESERVE);
         }
-        if desc.has(flag::CRAV) && desc.completion() % completion::SIZE as u64 != 0 {
-            return fail(status::CRA_ALIGN);
+        let is_transfer = !matches!(desc.opcode(), opcode::NOOP | opcode::DRAIN | opcode::BATCH);
+        if is_transfer && !(1..=limits.max_xfer).contains(&desc.size().into()) {
+            return fail(status::XFER_ERANGE);
         }
-        if interrupt == Some(None) {
+        if desc.has(flag::RCI) && interrupt.is_none() {
             return fail(status::INT_HANDLE_INVAL);
         }
-        self.check_size(desc)
-    }
-
-    fn check_size(&self, desc: &Descriptor) -> Result<(), Completion> {
-        let status = match desc.opcode() {
-            opcode::NOOP | opcode::DRAIN => return Ok(()),
-            // A batch of one is not a batch.
-            opcode::BATCH if !(2..=self.job.max_batch).contains(&desc.size()) => {
-                status::DESC_CNT_ERANGE
+        if desc.opcode() == opcode::BATCH {
+            let least = if limits.features.batch1 { 1 } else { 2 };
+            if !(least..=limits.max_batch).contains(&desc.size()) {
+                return fail(status::DESC_CNT_ERANGE);
             }
-            opcode::BATCH if desc.source() % descriptor::SIZE as u64 != 0 => status::DESCLIST_ALIGN,
-            opcode::BATCH => return Ok(()),
-            _ if !(1..=self.job.max_xfer).contains(&desc.size().into()) => status::XFER_ERANGE,
-            _ => return Ok(()),
-        };
-        Err(Completion::new(status))
+            if desc.source() % descriptor::SIZE as u64 != 0 {
+                return fail(status::DESCLIST_ALIGN);
+            }
+        }
+        Ok(())
     }
 
+    /// Executes the descriptors of a batch (8.3.2). After one that did not end
+    /// with success, a fence abandons itself and what follows (3.9).
     fn batch(&self, desc: &Descriptor) -> Completion {
         let mut result = Completion::new(status::SUCCESS);
+        let mut failed = desc.has(flag::BATCH_ERROR);
         for index in 0..desc.size() {
             let address = desc.source() + u64::from(index) * descriptor::SIZE as u64;
             let mut bytes = [0; descriptor::SIZE];
             if self.read(address, &mut bytes).is_err() {
-                return Completion {
-                    status: status::BATCH_PAGE_FAULT,
-                    fault_address: address,
-                    ..result
-                };
+                result.status = status::BATCH_PAGE_FAULT;
+                result.operand = Operand::Source;
+                result.fault_address = address;
+                break;
             }
-            let part = self.execute(&bytes.into(), Some(index as u16));
-            if part.is_error() {
-                result.status = status::BATCH_FAIL;
+            let part = Descriptor::from(bytes);
+            if failed && part.has(flag::FENCE) {
+                break;
             }
+            failed |= self.execute(&part, Some(index as u16)).status != status::SUCCESS;
             result.completed += 1;
+        }
+        if failed && result.status == status::SUCCESS {
+            result.status = status::BATCH_FAIL;
+        }
+        if self.job.limits.features.batch_continuation {
+            result.result = failed.into();
         }
         result
     }
 
-    /// Writes the completion record. An error that no record can tell goes to
-    /// SWERR. The write is done when this returns, so that an interrupt cannot
-    /// overtake it.
-    fn record(&self, desc: &Descriptor, completion: &Completion, batch: Option<u16>) {
-        let error = SwError {
-            code: completion.status & !status::WRITE,
-            wq: Some(self.job.wq),
-            descriptor: Some((desc.opcode(), self.job.pasid.unwrap_or(0))),
-            batch,
-            invalid_flags: completion.invalid_flags,
-            fault: Some((
-                completion.fault_address,
-                completion.status & status::WRITE != 0,
-            )),
-        };
-        let address = desc.completion();
-        let writable = desc.has(flag::CRAV) && address % completion::SIZE as u64 == 0;
-        if !writable {
-            if completion.is_error() && self.open() {
-                self.shared.device().software_error(error);
+    /// Writes the completion record, or reports in SWERR what no record can
+    /// tell (table 5-1, 5.8.1). The write is done when this returns, so that an
+    /// interrupt cannot overtake it. Returns `false` if the descriptor was
+    /// discarded, for which there is no interrupt.
+    fn report(&self, desc: &Descriptor, completion: &Completion, batch: Option<u16>) -> bool {
+        let features = &self.job.limits.features;
+        let is_invalid_handle = completion.status == status::INT_HANDLE_INVAL;
+        if completion.status == status::CRA_ALIGN {
+            self.software_error(desc, completion, batch);
+            return false;
+        }
+        if !desc.has(flag::CRAV) {
+            if completion.is_error() {
+                self.software_error(desc, completion, batch);
             }
-            return;
+            return true;
+        }
+        if is_invalid_handle {
+            self.software_error(desc, completion, batch);
         }
         if !desc.has(flag::RCR) && !completion.is_error() {
+            return true;
+        }
+        let address = desc.completion();
+        let is_written = self
+            .write(address, &completion.bytes(features.fault_info))
+            .is_ok();
+        if !is_written {
+            let error = Completion {
+                operand: Operand::Record,
+                fault_address: address,
+                ..Completion::new(status::CRA_XLAT | status::WRITE)
+            };
+            self.software_error(desc, &error, batch);
+        }
+        is_written
+    }
+
+    fn software_error(&self, desc: &Descriptor, completion: &Completion, batch: Option<u16>) {
+        if !self.open() {
             return;
         }
-        if self.write(address, &completion.bytes()).is_err() && self.open() {
-            self.shared.device().software_error(SwError {
-                code: status::CRA_XLAT,
-                fault: Some((address, true)),
-                ..error
-            });
-        }
+        let code = completion.status & !status::WRITE;
+        let has_info = self.job.limits.features.error_info;
+        let info = match code {
+            status::INVALID_FLAGS => completion.invalid_flags,
+            status::INT_HANDLE_INVAL if has_info => desc.handle().into(),
+            _ if has_info => (completion.operand as u32) << 29,
+            _ => 0,
+        };
+        let is_fault = completion.operand != Operand::Unknown;
+        let is_write = completion.status & status::WRITE != 0;
+        self.shared.device().software_error(SwError {
+            code,
+            wq: Some(self.job.wq),
+            descriptor: Some(Culprit {
+                opcode: desc.opcode(),
+                pasid: self.job.pasid.unwrap_or(0),
+                privileged: self.job.privileged,
+                batch,
+            }),
+            info,
+            info_valid: has_info && info != 0,
+            fault: is_fault.then_some((completion.fault_address, is_write)),
+        });
     }
 }
 

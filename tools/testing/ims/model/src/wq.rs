@@ -71,8 +71,9 @@ impl Wq {
         (self.config[2] & 1 << 28 != 0).then_some(self.config[2] >> 8 & 0xf_ffff)
     }
 
+    /// Ignored without PASID enable.
     pub fn privileged(&self) -> bool {
-        self.config[2] & 1 << 29 != 0
+        self.config[2] & 1 << 29 != 0 && self.pasid().is_some()
     }
 
     /// Log2 of the largest transfer in bytes.
@@ -175,7 +176,9 @@ mod tests {
         wq.write(8, 0xabcde << 8 | 1 << 28, u32::MAX, true);
         assert_eq!(wq.pasid(), Some(0xabcde));
         wq.write(8, 1 << 29, u32::MAX, true);
-        assert!(wq.privileged() && wq.pasid().is_none());
+        assert!(!wq.privileged());
+        wq.write(8, 3 << 28, u32::MAX, true);
+        assert!(wq.privileged());
         wq.write(12, 0x15 | 0x9 << 5, u32::MAX, true);
         assert_eq!((wq.max_xfer_shift(), wq.max_batch_shift()), (0x15, 0x9));
     }

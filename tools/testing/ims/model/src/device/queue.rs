@@ -8,11 +8,11 @@ use std::sync::Arc;
 use log::debug;
 
 use super::{Device, Gate};
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, Limits};
 use crate::handles::Table;
 use crate::portal::{Arrival, Portal};
-use crate::regs::State;
-use crate::swerr::{code, SwError};
+use crate::regs::{State, GENCFG_USER_INT_EN};
+use crate::swerr::{code, Culprit, SwError};
 use crate::wq::WqState;
 
 /// What commands want to know of a descriptor.
@@ -43,50 +43,52 @@ pub struct Job {
     pub wq: u16,
     /// Where its interrupt handle is looked up.
     pub table: Table,
-    /// From the work queue, if its PASID enable is set.
+    /// PASID and privilege are the work queue's (8.1.1); none, if its PASID
+    /// enable is clear.
     pub pasid: Option<u32>,
-    /// Most bytes of a transfer.
-    pub max_xfer: u64,
-    /// Most descriptors in a batch.
-    pub max_batch: u32,
+    pub privileged: bool,
+    pub limits: Limits,
     pub gate: Gate,
 }
 
 impl Device {
+    /// What becomes of a write to a portal (5.3, table 9-11). Most that hardware
+    /// refuses it drops without a word; the test page counts it.
     pub(super) fn write_portal(&mut self, offset: u64, data: &[u8]) {
         let portal = Portal::at(offset);
-        if usize::from(portal.wq) >= self.wqs.len() {
+        let no_such = portal.table == Table::Ims && self.slot_count() == 0;
+        if usize::from(portal.wq) >= self.wqs.len() || no_such {
             return;
         }
         match self.portals.write(offset, data) {
             Arrival::Partial => {}
-            Arrival::Refused => self.refuse(portal.wq, code::PORTAL_ACCESS, None),
+            Arrival::Refused => self.counters.portal_refused += 1,
             Arrival::Descriptor(bytes) => self.submit(portal, bytes.into()),
         }
     }
 
     fn submit(&mut self, portal: Portal, descriptor: Descriptor) {
         let wq = &self.wqs[usize::from(portal.wq)];
-        let error = if self.state != State::Enabled || wq.state != WqState::Enabled {
-            code::WQ_NOT_ENABLED
-        } else if !wq.dedicated() {
-            code::WQ_SHARED
-        } else if wq.occupancy >= wq.size() {
-            code::WQ_FULL
-        } else {
+        let is_enabled = self.state == State::Enabled && wq.state == WqState::Enabled;
+        if is_enabled && wq.dedicated() && wq.occupancy < wq.size() {
             return self.enqueue(portal, descriptor);
-        };
-        self.refuse(portal.wq, error, Some(descriptor));
-    }
-
-    fn refuse(&mut self, wq: u16, code: u8, descriptor: Option<Descriptor>) {
+        }
         self.counters.portal_refused += 1;
-        self.software_error(SwError {
-            code,
-            wq: Some(wq),
-            descriptor: descriptor.map(|desc| (desc.opcode(), desc.pasid())),
-            ..SwError::default()
-        });
+        // A posted write is no submission to a shared work queue.
+        if is_enabled && wq.dedicated() {
+            let culprit = Culprit {
+                opcode: descriptor.opcode(),
+                pasid: wq.pasid().unwrap_or(0),
+                privileged: wq.privileged(),
+                batch: None,
+            };
+            self.software_error(SwError {
+                code: code::WQ_FULL,
+                wq: Some(portal.wq),
+                descriptor: Some(culprit),
+                ..SwError::default()
+            });
+        }
     }
 
     fn enqueue(&mut self, portal: Portal, descriptor: Descriptor) {
@@ -123,6 +125,7 @@ impl Device {
             table,
             descriptor,
         } = self.queue.pop_front()?;
+        let limits = self.limits(usize::from(entry.wq));
         let wq = &mut self.wqs[usize::from(entry.wq)];
         wq.occupancy -= 1;
         let gate = Arc::new(AtomicBool::new(self.pci.bus_master()));
@@ -135,10 +138,25 @@ impl Device {
             wq: entry.wq,
             table,
             pasid: entry.pasid,
-            max_xfer: 1 << wq.max_xfer_shift(),
-            max_batch: 1 << wq.max_batch_shift(),
+            privileged: wq.privileged(),
+            limits,
             gate,
         })
+    }
+
+    /// What descriptors of a work queue may do now.
+    fn limits(&self, wq: usize) -> Limits {
+        let wq = &self.wqs[wq];
+        let is_user = wq.pasid().is_some() && !wq.privileged();
+        Limits {
+            features: self.config.features,
+            operations: std::array::from_fn(|opcode| wq.performs(opcode as u8)),
+            max_xfer: 1 << wq.max_xfer_shift(),
+            max_batch: 1 << wq.max_batch_shift(),
+            block_on_fault: wq.bof(),
+            interrupts: !is_user || self.gencfg & GENCFG_USER_INT_EN != 0,
+            translates: self.pci.ats_enabled(),
+        }
     }
 
     /// The engine is done with a job.

@@ -2,12 +2,15 @@
 
 //! The device as a driver sees it, on a fake bus.
 
+mod batch;
 mod chaos;
 mod commands;
 mod descriptors;
+mod enable;
 mod faults;
 mod interrupts;
 mod page;
+mod portals;
 mod registers;
 mod reset;
 mod rules;
@@ -64,19 +67,24 @@ impl Bench {
     /// transfers of 1 MiB, batches of 4; all enabled.
     fn enabled(config: Config) -> Self {
         let bench = Self::new(config);
-        bench.configure(0, 2);
-        assert_eq!(bench.command(1, 0), 0);
-        assert_eq!(bench.command(6, 0), 0);
+        bench.enable();
         bench
+    }
+
+    fn enable(&self) {
+        self.configure(0, 2);
+        assert_eq!(self.command(1, 0), 0);
+        assert_eq!(self.command(6, 0), 0);
     }
 
     /// Work queue `wq` alone in the group of its number.
     fn configure(&self, wq: u64, size: u32) {
         self.put64(GRPCFG + wq * 64, 1 << wq);
         self.put64(GRPCFG + wq * 64 + 32, 1 << wq);
-        self.put(WQCFG + wq * 32, size);
-        self.put(WQCFG + wq * 32 + 8, 1 | 1 << 4);
-        self.put(WQCFG + wq * 32 + 12, 20 | 2 << 5);
+        let at = WQCFG + wq * self.shared.device().layout.wqcfg_stride;
+        self.put(at, size);
+        self.put(at + 8, 1 | 1 << 4);
+        self.put(at + 12, 20 | 2 << 5);
     }
 
     fn set_command(&self, value: u16) {

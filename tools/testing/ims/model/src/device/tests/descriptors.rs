@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// A copy.
 fn copy(size: u32) -> Fields {
     Fields {
         opcode: 3,
@@ -12,35 +13,50 @@ fn copy(size: u32) -> Fields {
     }
 }
 
+/// One whose record has no address.
+fn silent(size: u32) -> Fields {
+    Fields {
+        flags: 0,
+        completion: 0,
+        ..copy(size)
+    }
+}
+
+/// Turns ATS on, which the device must not be enabled for.
+fn with_ats() -> Bench {
+    let bench = Bench::new(Config::default());
+    bench.put_in(Region::Config, 0x224, 1 << 31);
+    bench.enable();
+    bench
+}
+
+/// An address beyond the memory.
+const NOWHERE: u64 = 0xdead_0000_0000;
+
 #[test]
 fn memmove_end_to_end() {
     let bench = Bench::enabled(Config::default());
     bench.bus.fill(0x1000, b"interrupt message store");
     assert_eq!(bench.run(copy(23)), 0x01);
     assert_eq!(bench.bus.peek(0x2000, 24), b"interrupt message store\0");
-    assert_eq!(bench.bus.peek(RECORD + 4, 4), 23u32.to_le_bytes());
+    assert_eq!(bench.bus.peek(RECORD + 4, 4), [0; 4], "0 if it is whole");
     assert_eq!((bench.page(0x70), bench.page(0x78)), (1, 1));
 }
 
 #[test]
 fn record_only_if_asked_for_or_on_error() {
     let bench = Bench::enabled(Config::default());
-    assert_eq!(bench.run(Fields { flags: 0, ..noop() }), 0);
-    assert_eq!(
+    let with = |flags, opcode, completion| {
         bench.run(Fields {
-            flags: 0x4,
+            flags,
+            opcode,
+            completion,
             ..noop()
-        }),
-        0
-    );
-    assert_eq!(
-        bench.run(Fields {
-            flags: 0x4,
-            opcode: 0x99,
-            ..noop()
-        }),
-        0x10
-    );
+        })
+    };
+    assert_eq!(with(0, 0, 0), 0);
+    assert_eq!(with(0x4, 0, RECORD), 0);
+    assert_eq!(with(0x4, 0x99, RECORD), 0x10);
     assert_eq!(bench.get(SWERR), 0);
 }
 
@@ -53,81 +69,98 @@ fn each_check_has_its_status() {
             ..copy(size)
         })
     };
+    let flags = |flags, opcode| {
+        let status = bench.run(Fields {
+            flags,
+            opcode,
+            ..copy(1)
+        });
+        let invalid = bench.bus.peek(RECORD + 16, 4).try_into().unwrap();
+        (status, u32::from_le_bytes(invalid))
+    };
     assert_eq!(bench.run(noop()), 0x01);
-    assert_eq!(
-        bench.run(Fields {
-            opcode: 6,
-            ..noop()
-        }),
-        0x10,
-        "opcode"
-    );
-    assert_eq!(
-        bench.run(Fields {
-            flags: WITH_RECORD | 0x2,
-            ..copy(1)
-        }),
-        0x11,
-        "flags"
-    );
-    assert_eq!(
-        bench.bus.peek(RECORD + 16, 4),
-        [2, 0, 0, 0],
-        "invalid flags"
-    );
-    assert_eq!(
-        bench.run(Fields {
-            flags: WITH_RECORD | 0x4000,
-            ..copy(1)
-        }),
-        0x11
-    );
-    assert_eq!(
-        bench.run(Fields { size: 1, ..noop() }),
-        0x12,
-        "reserved field"
-    );
+    assert_eq!(size(6, 1), 0x10, "opcode");
+    assert_eq!(flags(WITH_RECORD | 0x2, 3), (0x11, 0x2), "block on fault");
+    assert_eq!(flags(WITH_RECORD | 0x1, 3), (0x11, 0x1), "fence");
+    assert_eq!(flags(WITH_RECORD | 0x4000, 3), (0x01, 0), "readback");
+    assert_eq!(flags(0x4, 5), (0x11, 0x8), "a comparison has a record");
+    let reserved = Fields { size: 1, ..noop() };
+    assert_eq!(bench.run(reserved), 0x12, "reserved field");
+    let handle = Fields {
+        handle: 1,
+        ..noop()
+    };
+    assert_eq!(bench.run(handle), 0x12, "handle without a request");
     for opcode in [3, 4, 5] {
         assert_eq!(size(opcode, 0), 0x13, "{opcode}: size 0");
     }
-    assert_eq!(
-        size(4, 1 << 20),
-        0x83,
-        "the limit itself, and beyond the memory"
-    );
     assert_eq!(size(3, (1 << 20) + 1), 0x13, "size above the work queue's");
-    assert_eq!(
-        bench.run(Fields {
-            flags: WITH_INTERRUPT,
-            handle: 2048,
-            ..noop()
-        }),
-        0x19,
-        "handle"
-    );
-    assert_eq!(
-        bench.run(Fields {
-            source: u64::MAX - 8,
-            ..copy(1)
-        }),
-        0x03,
-        "page fault"
-    );
-    assert_eq!(bench.bus.peek(RECORD + 8, 8), (u64::MAX - 8).to_le_bytes());
+    let handle = Fields {
+        flags: WITH_INTERRUPT,
+        handle: 2048,
+        ..noop()
+    };
+    assert_eq!(bench.run(handle), 0x19, "handle");
+}
+
+#[test]
+fn checks_are_made_in_order() {
+    let bench = Bench::enabled(Config::default());
+    // All wrong but the alignment of the record; then one right after another.
+    let mut fields = Fields {
+        opcode: 0x99,
+        flags: WITH_INTERRUPT | 0x2,
+        handle: 2048,
+        ..noop()
+    };
+    let mut bytes = fields.bytes();
+    bytes[63] = 1;
+    let run = |bytes| {
+        bench.bus.fill(RECORD, &[0; 32]);
+        bench.submit_to(0, 2, bytes);
+        bench.process();
+        bench.bus.peek(RECORD, 1)[0]
+    };
+    assert_eq!(run(bytes), 0x10);
+    bytes[7] = 3;
+    assert_eq!(run(bytes), 0x11);
+    bytes[4] &= !0x2;
+    assert_eq!(run(bytes), 0x12);
+    bytes[63] = 0;
+    assert_eq!(run(bytes), 0x13);
+    fields.opcode = 1;
+    fields.flags = WITH_INTERRUPT;
+    fields.source = 1;
+    assert_eq!(bench.run(fields), 0x19, "before the count of a batch");
+    fields.handle = 5;
+    assert_eq!(bench.run(fields), 0x14);
+    fields.size = 2;
+    assert_eq!(bench.run(fields), 0x18);
+}
+
+#[test]
+fn operations_of_the_work_queue() {
+    let bench = Bench::new(Kind::V2.config());
+    bench.put(WQCFG + 32, 1 << 0 | 1 << 4);
+    bench.enable();
+    assert_eq!(bench.run(noop()), 0x01);
+    assert_eq!(bench.run(copy(1)), 0x10);
 }
 
 #[test]
 fn misaligned_record_is_a_software_error() {
     let bench = Bench::enabled(Config::default());
+    bench.arm(5, 0xfee0_0000, 1);
     for completion in [RECORD + 1, RECORD + 16] {
-        assert_eq!(
-            bench.run(Fields {
-                completion,
-                ..noop()
-            }),
-            0
-        );
+        let fields = Fields {
+            completion,
+            flags: WITH_INTERRUPT,
+            handle: 5,
+            ..noop()
+        };
+        assert_eq!(bench.run(fields), 0);
         assert_eq!(bench.get64(SWERR), 0x1b << 8 | 0xd);
+        assert_eq!(bench.interrupts(), [], "discarded");
         bench.put(SWERR, 1);
     }
 }
@@ -135,31 +168,15 @@ fn misaligned_record_is_a_software_error() {
 #[test]
 fn errors_that_no_record_can_tell() {
     let bench = Bench::enabled(Config::default());
-    // No address: valid, desc_valid, wq_idx_valid, error, operation.
-    bench.run(Fields {
-        flags: 0,
-        ..copy(0)
-    });
+    // Valid, desc_valid, wq_idx_valid, error, operation.
+    bench.run(silent(0));
     assert_eq!(bench.get64(SWERR), 3 << 32 | 0x13 << 8 | 0xd);
-    // A second one overflows.
-    bench.run(Fields {
-        flags: 0,
-        ..copy(0)
-    });
-    assert_eq!(bench.get64(SWERR), 3 << 32 | 0x13 << 8 | 0xf);
-    bench.put(SWERR, 3);
-    // A record that cannot be written: fault_rw and the address as well.
-    let nowhere = 0xdead_0000_0000;
-    bench.run(Fields {
-        completion: nowhere,
-        ..noop()
-    });
-    assert_eq!(bench.get64(SWERR), 0x1a << 8 | 0x2d);
-    assert_eq!(bench.get64(SWERR + 16), nowhere);
-    assert_eq!(bench.page(0x68), 1, "DMA errors");
+    bench.run(silent(0));
+    assert_eq!(bench.get64(SWERR), 3 << 32 | 0x13 << 8 | 0xf, "overflow");
     bench.put(SWERR, 3);
     bench.run(Fields {
         flags: 0x8,
+        completion: 0,
         ..noop()
     });
     assert_eq!(bench.get64(SWERR), 0x11 << 8 | 0xd);
@@ -167,86 +184,165 @@ fn errors_that_no_record_can_tell() {
 }
 
 #[test]
+fn an_invalid_handle_is_a_software_error_too() {
+    for (config, word, info) in [
+        (Config::default(), 0x190d, 0),
+        (Kind::V2.config(), 0x198d, 0x1234 << 32),
+    ] {
+        let bench = Bench::enabled(config);
+        let fields = Fields {
+            flags: WITH_INTERRUPT,
+            handle: 0x1234,
+            ..noop()
+        };
+        assert_eq!(bench.run(fields), 0x19);
+        assert_eq!(bench.get64(SWERR), word);
+        assert_eq!(bench.get64(SWERR + 8), info);
+        assert_eq!(bench.interrupts(), []);
+    }
+}
+
+#[test]
 fn software_error_interrupt_if_enabled() {
     let bench = Bench::enabled(Config::default());
-    bench.run(Fields {
-        flags: 0,
-        ..copy(0)
-    });
+    bench.run(silent(0));
     assert_eq!((bench.interrupts(), bench.get(INTCAUSE)), (vec![], 0));
     bench.put(SWERR, 3);
     bench.put(GENCTRL, 1);
-    bench.run(Fields {
-        flags: 0,
-        ..copy(0)
-    });
+    bench.run(silent(0));
     assert_eq!(bench.interrupts(), [Event::Signal(0)]);
     assert_eq!(bench.get(INTCAUSE), 1);
+    bench.run(silent(0));
+    assert_eq!(bench.interrupts(), [], "only when valid is set");
 }
 
 #[test]
-fn submissions_that_are_refused() {
-    let bench = Bench::new(Config::default());
-    bench.configure(0, 2);
-    let refused = |code: u64, what: &str| {
-        bench.submit(noop());
-        assert_eq!(bench.get64(SWERR) >> 8 & 0xff, code, "{what}");
-        assert_eq!(bench.get64(SWERR) & 0xf, 0xd, "{what}");
-        bench.put(SWERR, 1);
+fn without_ats_reads_fail_and_writes_are_lost() {
+    let bench = Bench::enabled(Config::default());
+    bench.arm(5, 0xfee0_0000, 1);
+    let source = Fields {
+        source: NOWHERE,
+        ..copy(1)
     };
-    refused(0x54, "device disabled");
-    bench.command(1, 0);
-    refused(0x54, "work queue disabled");
-    bench.command(6, 0);
-    bench.submit(noop());
-    bench.submit(noop());
-    assert_eq!(bench.occupancy(0), 2);
-    refused(0x56, "full");
-    assert_eq!((bench.page(0x70), bench.page(0x88)), (2, 3));
-    // An entry is free as soon as the engine has taken it.
-    let job = bench.shared.device().take().unwrap();
-    bench.submit(noop());
+    assert_eq!(bench.run(source), 0x20);
+    assert_eq!(
+        bench.bus.peek(RECORD + 8, 8),
+        [0; 8],
+        "nor does it say where"
+    );
+    let destination = Fields {
+        destination: NOWHERE,
+        ..copy(1)
+    };
+    assert_eq!(bench.run(destination), 0x01);
+    let record = Fields {
+        completion: NOWHERE,
+        flags: WITH_INTERRUPT,
+        handle: 5,
+        ..noop()
+    };
+    bench.run(record);
     assert_eq!(bench.get(SWERR), 0);
-    bench.shared.device().finish(&job);
+    assert_eq!(bench.interrupts(), [Event::Post(0xfee0_0000, 1)]);
+    assert_eq!(bench.page(0x68), 3, "the test page counts them");
 }
 
 #[test]
-fn posted_write_to_a_shared_work_queue() {
-    let bench = Bench::new(Config {
-        pasid: true,
-        ..Config::default()
-    });
-    bench.put_in(Region::Config, 0x234, 1 << 16);
+fn with_ats_faults_are_told() {
+    let bench = with_ats();
+    let source = Fields {
+        source: NOWHERE,
+        ..copy(1)
+    };
+    assert_eq!(bench.run(source), 0x03);
+    assert_eq!(bench.bus.peek(RECORD + 8, 8), NOWHERE.to_le_bytes());
+    let destination = Fields {
+        destination: NOWHERE,
+        ..copy(1)
+    };
+    assert_eq!(bench.run(destination), 0x83);
+    assert_eq!(bench.bus.peek(RECORD + 2, 1), [0], "no fault info");
+    let record = Fields {
+        completion: NOWHERE,
+        flags: WITH_INTERRUPT,
+        handle: 5,
+        ..noop()
+    };
+    bench.run(record);
+    assert_eq!(bench.get64(SWERR), 0x1a << 8 | 0x2d, "of a write");
+    assert_eq!(bench.get64(SWERR + 16), NOWHERE);
+    assert_eq!(bench.get(IMS + 5 * 16 + 12), 1, "no interrupt: discarded");
+}
+
+#[test]
+fn blocked_faults_are_as_if_refused() {
+    let bench = Bench::new(Config::default());
+    bench.put_in(Region::Config, 0x224, 1 << 31);
+    bench.put_in(Region::Config, 0x24c, 1);
+    bench.put_in(Region::Config, 0x244, 1);
     bench.configure(0, 2);
-    bench.put(WQCFG + 8, 0x10 | 1 << 28);
-    bench.command(1, 0);
+    bench.put(WQCFG + 8, 1 | 1 << 1 | 1 << 4);
+    assert_eq!(bench.command(1, 0), 0);
     assert_eq!(bench.command(6, 0), 0);
-    bench.submit(noop());
-    assert_eq!(bench.get64(SWERR) >> 8 & 0xff, 0x55);
-    assert_eq!(bench.occupancy(0), 0);
+    let fields = Fields {
+        flags: WITH_RECORD | 0x2,
+        destination: NOWHERE,
+        ..copy(1)
+    };
+    assert_eq!(bench.run(fields), 0x84);
 }
 
 #[test]
-fn portal_must_be_written_whole() {
-    let bench = Bench::enabled(Config::default());
-    let write = |offset, data: &[u8]| bench.shared.device().write(Region::Bar2, offset, data);
-    write(0x38, &[0; 8]);
-    assert_eq!(bench.get64(SWERR), 0x53 << 8 | 0x9, "no descriptor to name");
-    write(0, &[0; 2]);
-    assert_eq!(bench.page(0x88), 2);
-    assert_eq!(bench.page(0x70), 0);
+fn fault_info_of_version_2() {
+    let bench = Bench::new(Kind::V2.config());
+    bench.put_in(Region::Config, 0x224, 1 << 31);
+    bench.enable();
+    let fields = Fields {
+        destination: NOWHERE,
+        ..copy(1)
+    };
+    assert_eq!(bench.run(fields), 0x83);
+    assert_eq!(bench.bus.peek(RECORD + 2, 1), [3 << 1]);
+    bench.run(Fields {
+        source: NOWHERE,
+        ..silent(1)
+    });
+    assert_eq!(bench.get64(SWERR), 3 << 32 | 0x03 << 8 | 0x8d);
+    assert_eq!(bench.get64(SWERR + 8), 1 << 61);
+}
+
+/// The status of a descriptor that asks for an interrupt.
+fn user_interrupt(gencfg: u32, wq_mode: u32) -> u8 {
+    let bench = Bench::new(Config::default());
+    bench.put(GENCFG, gencfg);
+    bench.put_in(Region::Config, 0x234, 5 << 16);
+    bench.configure(0, 2);
+    bench.put(WQCFG + 8, 0x11 | wq_mode | 7 << 8);
+    assert_eq!(bench.command(1, 0), 0);
+    assert_eq!(bench.command(6, 0), 0);
+    let pasid = if wq_mode & 1 << 28 != 0 {
+        7 << 12 | 8
+    } else {
+        0
+    };
+    bench.arm(5, 0xfee0_0000, 1);
+    bench.put(IMS + 5 * 16 + 12, pasid);
+    let status = bench.run(Fields {
+        flags: WITH_INTERRUPT,
+        handle: 5,
+        ..noop()
+    });
+    assert_eq!(bench.interrupts().len(), usize::from(status == 0x01));
+    status
 }
 
 #[test]
-fn portals_belong_to_their_work_queue() {
-    let bench = Bench::enabled(Config::default());
-    for page in 0..4 {
-        bench.submit_to(0, page, noop().bytes());
-        bench.process();
-    }
-    assert_eq!(bench.page(0x78), 4);
-    bench.submit_to(1, 0, noop().bytes());
-    assert_eq!(bench.get64(SWERR), 1 << 16 | 0x54 << 8 | 0xd, "wq_idx 1");
+fn user_interrupts_have_to_be_enabled() {
+    let (pasid, privileged) = (1 << 28, 1 << 29);
+    assert_eq!(user_interrupt(0, pasid), 0x11);
+    assert_eq!(user_interrupt(1 << 12, pasid), 0x01);
+    assert_eq!(user_interrupt(0, pasid | privileged), 0x01);
+    assert_eq!(user_interrupt(0, 0), 0x01, "without a PASID");
 }
 
 #[test]
@@ -266,84 +362,4 @@ fn descriptors_end_in_order() {
         records,
         [Event::Write(RECORD, 32), Event::Write(RECORD + 32, 32)]
     );
-}
-
-/// Writes a descriptor list into memory and runs it.
-fn batch(bench: &Bench, list: &[Fields]) -> u8 {
-    for (index, fields) in list.iter().enumerate() {
-        bench.bus.fill(0x4000 + index as u64 * 64, &fields.bytes());
-    }
-    bench.run(Fields {
-        opcode: 1,
-        source: 0x4000,
-        size: list.len() as u32,
-        ..noop()
-    })
-}
-
-#[test]
-fn batch_runs_its_list() {
-    let bench = Bench::enabled(Config::default());
-    bench.bus.fill(0x1000, b"abcd");
-    let part = |offset: u64| Fields {
-        source: 0x1000 + offset,
-        destination: 0x2000 + offset,
-        completion: RECORD + 0x100 + offset * 32,
-        ..copy(1)
-    };
-    let list = [part(0), part(1), part(2), part(3)];
-    assert_eq!(batch(&bench, &list), 0x01);
-    assert_eq!(bench.bus.peek(0x2000, 4), b"abcd");
-    assert_eq!(bench.bus.peek(RECORD + 4, 4), [4, 0, 0, 0]);
-    for record in 0..4 {
-        assert_eq!(bench.bus.peek(RECORD + 0x100 + record * 32, 1), [1]);
-    }
-    assert_eq!((bench.page(0x70), bench.page(0x78)), (1, 1));
-}
-
-#[test]
-fn batch_checks() {
-    let bench = Bench::enabled(Config::default());
-    let of = |source, size| {
-        bench.run(Fields {
-            opcode: 1,
-            source,
-            size,
-            ..noop()
-        })
-    };
-    assert_eq!(of(0x4000, 0), 0x14);
-    assert_eq!(of(0x4000, 1), 0x14, "one is not a batch");
-    assert_eq!(of(0x4000, 5), 0x14, "more than the work queue's 4");
-    assert_eq!(of(0x4020, 2), 0x18, "alignment");
-    assert_eq!(of(0xffff_0000, 2), 0x06, "list cannot be read");
-
-    let bad = Fields {
-        completion: RECORD + 0x40,
-        ..copy(0)
-    };
-    assert_eq!(batch(&bench, &[noop(), bad]), 0x05);
-    assert_eq!(bench.bus.peek(RECORD + 0x40, 1), [0x13]);
-    assert_eq!(bench.bus.peek(RECORD + 4, 4), [2, 0, 0, 0]);
-    let nested = Fields {
-        opcode: 1,
-        source: 0x4000,
-        size: 2,
-        completion: RECORD + 0x40,
-        ..noop()
-    };
-    assert_eq!(batch(&bench, &[noop(), nested]), 0x05);
-    assert_eq!(bench.bus.peek(RECORD + 0x40, 1), [0x10]);
-}
-
-#[test]
-fn software_error_in_a_batch_says_which() {
-    let bench = Bench::enabled(Config::default());
-    let silent = Fields {
-        flags: 0,
-        ..copy(0)
-    };
-    assert_eq!(batch(&bench, &[noop(), silent]), 0x05);
-    assert_eq!(bench.get64(SWERR), 3 << 32 | 0x13 << 8 | 0x1d, "batch bit");
-    assert_eq!(bench.get64(SWERR + 8), 1, "batch index");
 }
