@@ -264,16 +264,24 @@ impl Device {
         let effect = self.pci.write(offset as usize, data);
         if effect.master_off {
             self.close_gates();
-            if self.state == State::Enabled {
-                self.software_error(SwError {
-                    code: code::PCI_CFG,
-                    ..SwError::default()
-                });
-                self.halt(reset_type::FLR);
-            }
+        }
+        if effect.master_off || effect.translation {
+            self.unsupported_change();
         }
         if effect.reset {
             self.reset();
+        }
+    }
+
+    /// PCI configuration changed that must not unless the device is disabled
+    /// (9.1.3, 5.7). Which reset is needed then is the model's choice.
+    fn unsupported_change(&mut self) {
+        if matches!(self.state, State::Enabled | State::Drain) {
+            self.software_error(SwError {
+                code: code::PCI_CFG,
+                ..SwError::default()
+            });
+            self.halt(reset_type::FLR);
         }
     }
 

@@ -13,6 +13,8 @@
 //! Offsets and contents of a DSA's are those of appendix C. Of the extended
 //! capabilities there, AER, LTR, TPH and VC are missing. The DVSEC is not in it.
 
+use std::ops::Range;
+
 use crate::config::Config;
 
 pub const SIZE: usize = 4096;
@@ -31,6 +33,8 @@ const PASID: usize = 0x230;
 const PRS: usize = 0x240;
 const PRS_CTL: usize = PRS + 4;
 const PRS_ALLOC: usize = PRS + 0xc;
+/// The three capabilities that control address translation (9.1.3).
+const TRANSLATION: Range<usize> = ATS..PRS + 0x10;
 /// Page requests that the device can have outstanding (PRSREQCAP).
 const PRS_CAPACITY: u32 = 0x200;
 
@@ -63,6 +67,8 @@ pub struct Effect {
     pub reset: bool,
     /// Bus mastering went from on to off.
     pub master_off: bool,
+    /// The controls of ATS, PASID or PRS are others.
+    pub translation: bool,
 }
 
 pub struct ConfigSpace {
@@ -246,6 +252,7 @@ impl ConfigSpace {
 
     pub fn write(&mut self, offset: usize, data: &[u8]) -> Effect {
         let (master, powered) = (self.bus_master(), self.powered());
+        let translation = self.bytes[TRANSLATION].to_vec();
         let mut effect = Effect::default();
         for (index, &value) in data.iter().enumerate() {
             let at = offset + index;
@@ -258,6 +265,7 @@ impl ConfigSpace {
         }
         effect.reset |= !powered && self.powered() && self.get16(PMCSR) & NO_SOFT_RESET == 0;
         effect.master_off = master && !self.bus_master();
+        effect.translation = self.bytes[TRANSLATION] != translation;
         effect
     }
 
@@ -418,6 +426,18 @@ mod tests {
         assert_eq!(get(&with, 0x230), 0x2401_001b);
         assert_eq!(get(&with, 0x234), 0x0005_1404);
         assert_eq!(get(&with, 0x240), 0x0001_0013);
+    }
+
+    #[test]
+    fn changes_of_address_translation() {
+        let mut space = space(&Config::default());
+        for (at, value) in [(0x226, 1u32), (0x236, 1), (0x244, 1), (0x24c, 1)] {
+            let mut changes = |value: u32| space.write(at, &value.to_le_bytes()).translation;
+            assert!(changes(value), "{at:#x}");
+            assert!(!changes(value), "as it is");
+            assert!(changes(0));
+        }
+        assert!(!space.write(4, &[6]).translation);
     }
 
     #[test]

@@ -192,16 +192,43 @@ fn losing_bus_mastering_halts_an_enabled_device() {
 }
 
 #[test]
-fn losing_bus_mastering_stops_a_drain() {
-    let bench = Bench::enabled(with_handles());
+fn a_halt_ends_the_command_in_progress() {
+    let bench = Bench::enabled(Config::default());
     bench.submit(noop());
     let job = bench.shared.device().take().unwrap();
     assert_eq!(bench.command(2, 0), 1 << 31);
+    assert_eq!((bench.get(GENSTATS), bench.wq_state(0)), (2, 2));
     bench.set_command(0x2);
     assert!(!job.gate.load(std::sync::atomic::Ordering::Acquire));
     bench.shared.device().finish(&job);
     bench.tick();
-    assert_eq!((bench.get(CMDSTS), bench.get(GENSTATS)), (0, 0));
+    assert_eq!((bench.get(CMDSTS), bench.get(GENSTATS)), (0x03, 7));
+    assert_eq!(bench.command(2, 0), 0x05);
+}
+
+#[test]
+fn changes_of_address_translation_halt_an_enabled_device() {
+    for at in [0x224u64, 0x234, 0x244] {
+        let change = |bench: &Bench, bits: u32| {
+            let shift = if at == 0x244 { 0 } else { 16 };
+            bench.put_in(Region::Config, at, bits << shift);
+        };
+        let bench = Bench::new(Config::default());
+        change(&bench, 1);
+        change(&bench, 0);
+        assert_eq!((bench.get(GENSTATS), bench.get(SWERR)), (0, 0), "disabled");
+
+        let bench = Bench::enabled(Config::default());
+        bench.put(GENCTRL, 3);
+        change(&bench, 0);
+        assert_eq!(bench.get(GENSTATS), 1, "{at:#x}: as it was");
+        change(&bench, 1);
+        assert_eq!(bench.get(GENSTATS), 3 | 1 << 2, "{at:#x}");
+        assert_eq!(bench.get(SWERR), 0x5101);
+        assert_eq!(bench.get(INTCAUSE), 0x11, "error and halt");
+        change(&bench, 0);
+        assert_eq!(bench.get(SWERR), 0x5101, "halted already");
+    }
 }
 
 /// Work queue 0 with PASID 7, or without PASID, and slot 5 armed with `ctrl`.
