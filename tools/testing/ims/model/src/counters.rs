@@ -11,8 +11,8 @@ pub struct SlotCounters {
     pub sent: u32,
     /// Raises that found the slot masked, also those that collapsed.
     pub latched: u32,
-    /// Messages that the device could not send: bus mastering off, power
-    /// state, or an address that is not dword aligned.
+    /// Messages that the device could not send: bus mastering off, or another
+    /// power state than D0.
     pub refused: u32,
     /// Unmasks that found the slot pending; each sent or refused one message.
     pub replayed: u32,
@@ -35,7 +35,8 @@ pub struct Counters {
     pub descriptors_completed: u64,
     /// Descriptors dropped by an abort or a reset.
     pub descriptors_discarded: u64,
-    /// Portal writes that did not become a descriptor in a queue.
+    /// Portal writes that did not become a descriptor in a queue. The driver
+    /// hears only of those to a full one.
     pub portal_refused: u64,
     /// MSI-X vectors raised, and not raised because bus mastering was off.
     pub vectors_sent: u64,

@@ -88,7 +88,7 @@ pub struct Options {
     #[arg(long, overrides_with = "pasid")]
     no_pasid: bool,
 
-    /// RESET_DEVICE leaves slots, MSIXPERM and interrupt handles alone
+    /// RESET_DEVICE leaves slots, MSIXPERM and interrupt handles alone, against the specification
     #[arg(long)]
     reset_keeps_interrupts: bool,
 

@@ -24,7 +24,7 @@
 //! | 0x070 | 8 | R | descriptors taken |
 //! | 0x078 | 8 | R | descriptors completed |
 //! | 0x080 | 8 | R | descriptors discarded by abort or reset |
-//! | 0x088 | 8 | R | portal writes refused |
+//! | 0x088 | 8 | R | portal writes ignored, or refused by a full work queue |
 //! | 0x090 | 8 | R | MSI-X vectors raised |
 //! | 0x098 | 8 | R | MSI-X vectors refused |
 //! | 0x0a0 | 8 | R | commands completed |
@@ -50,7 +50,7 @@
 //! | 0x128 | 4 | W | ALLOW: a paced source may raise the slot written, until that has sent a message |
 //! | 0x12c | 4 | W | DENY: it may not any more |
 //! | 0x130 | 4 | RW | SYNC: a write begins; reads 1 once the host has all messages that were sent before |
-//! | 0x140 | 8 | R | slots that were unmasked without a message |
+//! | 0x140 | 8 | R | slots that were unmasked without a valid message since the reset |
 //! | 0x148 | 8 | R | writes to the message of an unmasked slot |
 //! | 0x150 | 8 | R | messages written to a slot after it was masked, before the device was read |
 //! | 0x158 | 8 | R | handles requested or released after their slot was masked, before the device was read |
