@@ -9,6 +9,7 @@
 //! device is not locked.
 
 mod commands;
+mod interrupts;
 mod page;
 mod queue;
 mod registers;
@@ -25,15 +26,14 @@ use log::debug;
 
 use crate::bus::{Bus, Pending};
 use crate::chaos::Act;
-use crate::config::{Config, HandleMode};
+use crate::config::Config;
 use crate::counters::{Counters, SlotCounters};
 use crate::fault::Fault;
 use crate::group::Group;
-use crate::handles::{Handles, Table};
-use crate::ims::{Defects, Effect, Slot};
+use crate::handles::Handles;
+use crate::ims::{Defects, Slot};
 use crate::layout::Layout;
 use crate::pci::ConfigSpace;
-use crate::perm::Permission;
 use crate::portal::Assembler;
 use crate::regs::{genctrl, intcause, reset_type, State};
 use crate::rules::Rules;
@@ -43,21 +43,12 @@ use crate::swerr::{code, SwErr, SwError};
 use crate::wq::{Wq, WqState};
 
 pub use crate::pci::Region;
+pub use interrupts::Interrupt;
 pub use queue::Job;
-
-/// An interrupt, by its table and index there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interrupt {
-    table: Table,
-    index: u16,
-}
 
 /// Whether a job may still use the bus. A reset, an abort or the loss of bus
 /// mastering closes it.
 pub type Gate = Arc<AtomicBool>;
-
-/// Most messages that are followed until the host has taken them.
-const UNCONFIRMED: usize = 1024;
 
 pub struct Device {
     config: Config,
@@ -331,80 +322,6 @@ impl Device {
         }
     }
 
-    /// The hardware raises a slot, for another reason than a descriptor.
-    fn raise(&mut self, slot: u32) {
-        if slot >= self.slot_count() {
-            return;
-        }
-        let defects = self.defects();
-        match self.slots[slot as usize].raise(defects) {
-            Effect::Latched => {
-                self.counters.latched += 1;
-                self.slot_counters[slot as usize].latched += 1;
-                debug!("slot {slot}: latched");
-            }
-            _ => self.send(slot as usize),
-        }
-    }
-
-    /// Sends the message of a slot.
-    fn send(&mut self, slot: usize) {
-        self.allowed[slot] = false;
-        let (address, data) = self.slots[slot].message();
-        let counters = &mut self.slot_counters[slot];
-        if !self.pci.bus_master() || !self.pci.powered() {
-            self.counters.refused += 1;
-            counters.refused = counters.refused.wrapping_add(1);
-            debug!("slot {slot}: message {data:#x} to {address:#x} refused");
-            return;
-        }
-        self.counters.sent += 1;
-        counters.sent = counters.sent.wrapping_add(1);
-        if let Some(period) = self.config.faults.arg(Fault::DropMessage) {
-            self.since_drop += 1;
-            if self.since_drop >= period {
-                self.since_drop = 0;
-                debug!("slot {slot}: message lost");
-                return;
-            }
-        }
-        debug!("slot {slot}: message {data:#x} to {address:#x}");
-        self.config.chaos.sent(address, data);
-        self.post(address, data);
-        if self.config.handles == HandleMode::Identity && self.unconfirmed.len() < UNCONFIRMED {
-            self.unconfirmed.push_back((self.bus.sync(), slot));
-        }
-    }
-
-    /// A slot is read: messages that it sent before it was masked should have arrived.
-    fn count_late(&mut self, slot: usize) {
-        let taken = |(answer, _): &(Pending, usize)| answer.is_over();
-        while self.unconfirmed.front().is_some_and(taken) {
-            self.unconfirmed.pop_front();
-        }
-        if self.slots[slot].mask_bit() {
-            let before = self.unconfirmed.len();
-            self.unconfirmed.retain(|&(_, other)| other != slot);
-            self.counters.late += (before - self.unconfirmed.len()) as u64;
-        }
-    }
-
-    fn post(&mut self, address: u64, data: u32) {
-        self.bus.post(address, &data.to_le_bytes());
-        self.posted = true;
-    }
-
-    /// Raises MSI-X vector `vector`.
-    fn signal(&mut self, vector: u16) {
-        if !self.pci.bus_master() || !self.pci.powered() {
-            self.counters.vectors_refused += 1;
-            return;
-        }
-        self.counters.vectors_sent += 1;
-        debug!("vector {vector}");
-        self.bus.signal(vector);
-    }
-
     /// Does what a sound device does not.
     fn act(&mut self, act: Act) {
         match act {
@@ -421,49 +338,6 @@ impl Device {
             }
             Act::Replay => {}
         }
-    }
-
-    /// Raises the interrupt that a descriptor asked for, now that it completes.
-    pub fn interrupt(&mut self, interrupt: Interrupt) {
-        if self.permission(interrupt).ignores() {
-            debug!("{interrupt:?} is ignored");
-            return;
-        }
-        match interrupt.table {
-            Table::Msix => self.signal(interrupt.index),
-            Table::Ims => self.raise(interrupt.index.into()),
-        }
-    }
-
-    /// Looks up the interrupt handle of a descriptor with that PASID.
-    pub fn resolve(&self, table: Table, handle: u16, pasid: Option<u32>) -> Option<Interrupt> {
-        let index = self.handles.index(table, handle, self.entries(table))?;
-        let interrupt = Interrupt { table, index };
-        self.permission(interrupt)
-            .allows(pasid)
-            .then_some(interrupt)
-    }
-
-    fn permission(&self, interrupt: Interrupt) -> Permission {
-        let index = usize::from(interrupt.index);
-        match interrupt.table {
-            Table::Msix => Permission(self.permissions[index]),
-            Table::Ims => self.slots[index].permission(),
-        }
-    }
-
-    /// Entries of an interrupt table.
-    fn entries(&self, table: Table) -> u32 {
-        match table {
-            Table::Msix => self.config.vectors.into(),
-            Table::Ims => self.slot_count(),
-        }
-    }
-
-    /// Sets bits of INTCAUSE and tells the driver, by vector 0.
-    fn cause(&mut self, bits: u32) {
-        self.intcause |= bits;
-        self.signal(0);
     }
 
     /// Reports an error in SWERR.
