@@ -13,6 +13,7 @@ mod interrupts;
 mod page;
 mod queue;
 mod registers;
+mod reset;
 
 #[cfg(test)]
 mod tests;
@@ -119,8 +120,8 @@ impl Device {
             running: None,
             ending: None,
             posted: false,
-            groups: vec![reset_group(&config); config.groups.into()],
-            wqs: vec![reset_wq(&config); config.wqs.into()],
+            groups: vec![reset::group(&config); config.groups.into()],
+            wqs: vec![reset::wq(&config); config.wqs.into()],
             permissions: vec![0; config.vectors.into()],
             slots: vec![Slot::default(); slots],
             rules: Rules::new(slots),
@@ -145,13 +146,6 @@ impl Device {
         device.faults_changed();
         device.start_machine();
         device
-    }
-
-    /// The machine starts.
-    fn start_machine(&mut self) {
-        if self.config.starts_unmasked {
-            self.slots.fill(Slot::left_over());
-        }
     }
 
     /// An access of any width; what lies beyond the region reads as ones. BAR0
@@ -209,46 +203,6 @@ impl Device {
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// FLR, the way out of D3hot, or a reset by QEMU: everything but the test page.
-    pub fn reset(&mut self) {
-        debug!("reset");
-        self.counters.resets += 1;
-        if self.has(Fault::NeverResets) {
-            return;
-        }
-        self.discard(|_| true);
-        self.pci.reset();
-        self.faults_changed();
-        self.reset_registers();
-        self.reset_interrupts();
-        self.running = None;
-        self.ending = None;
-        self.cmdsts = 0;
-        self.swerr = SwErr::default();
-        self.source.stop();
-    }
-
-    /// What RESET_DEVICE resets besides the interrupts' tables. It preserves CMD,
-    /// CMDSTS and SWERR (table 9-3).
-    fn reset_registers(&mut self) {
-        self.state = State::Disabled;
-        self.reset_type = 0;
-        self.gencfg = 0;
-        self.genctrl = 0;
-        self.intcause = 0;
-        self.groups.fill(reset_group(&self.config));
-        self.wqs.fill(reset_wq(&self.config));
-        self.portals.clear();
-    }
-
-    fn reset_interrupts(&mut self) {
-        self.permissions.fill(0);
-        self.slots.fill(Slot::default());
-        self.rules.reset();
-        self.unconfirmed.clear();
-        self.handles.clear();
     }
 
     fn write_config(&mut self, offset: u64, data: &[u8]) {
@@ -378,14 +332,6 @@ impl Device {
     pub fn dma_error(&mut self) {
         self.counters.dma_errors += 1;
     }
-}
-
-fn reset_group(config: &Config) -> Group {
-    Group::new(config.read_buffers(), config.features)
-}
-
-fn reset_wq(config: &Config) -> Wq {
-    Wq::new(config.features.op_config)
 }
 
 impl Model for Device {
