@@ -10,8 +10,13 @@
 //! | 0x100 | DVSEC: scalable I/O virtualization (SIOV) | DSA |
 //! | 0x220, 0x230, 0x240 | ATS, PASID, PRS (`--pasid`) | DSA |
 //!
-//! Offsets and contents of a DSA's are those of appendix C. Of the extended
-//! capabilities there, AER, LTR, TPH and VC are missing. The DVSEC is not in it.
+//! Offsets and contents of a DSA's are those of appendix C, but for this:
+//!
+//! - AER, LTR, TPH and VC are missing, although DEVCAP2 states LTR. The DVSEC, which
+//!   is not in it, lies where AER would.
+//! - BAR4 is the test page.
+//! - The subsystem's IDs are read-only, as after firmware has written them.
+//! - No bit of PCISTS and DEVSTS is ever set, so that there is none to clear.
 
 use std::ops::Range;
 
@@ -22,6 +27,8 @@ pub const SIZE: usize = 4096;
 const COMMAND: usize = 0x04;
 const EXPRESS: usize = 0x40;
 const DEVCTL: usize = EXPRESS + 0x08;
+const DEVCAP2: usize = EXPRESS + 0x24;
+const DEVCTL2: usize = EXPRESS + 0x28;
 const MSIX: usize = 0x80;
 const POWER: usize = 0x90;
 const PMCSR: usize = POWER + 4;
@@ -96,6 +103,7 @@ impl ConfigSpace {
             space.allow32(at + 4, u32::MAX);
         }
         space.express(MSIX);
+        space.device_capabilities();
         space.msix(config);
         space.power(config.d3_resets);
         space.extended(config);
@@ -126,19 +134,28 @@ impl ConfigSpace {
     fn header(&mut self, identity: Identity) {
         self.put16(0x00, identity.vendor);
         self.put16(0x02, identity.device);
-        // Memory space, bus master, parity, SERR, INTx disable.
-        self.allow16(COMMAND, 0x0546);
+        // Memory space, bus master, parity, SERR. There is no INTx to disable.
+        self.allow16(COMMAND, 0x0146);
         self.put16(0x06, 0x0010); // capabilities list
         self.put32(0x08, identity.class);
+        self.allow16(0x0c, 0xff); // cache line size
         self.put16(0x2c, identity.vendor);
         self.put32(0x34, EXPRESS as u32);
-        self.allow16(0x3c, 0xff); // interrupt line
     }
 
     fn express(&mut self, next: usize) {
         self.put32(EXPRESS, 0x0092_0010 | (next as u32) << 8);
         self.put32(EXPRESS + 4, 1 << 28 | 1 << 15); // FLR, role-based errors
-        self.allow16(DEVCTL, 0x7fff);
+        self.allow16(DEVCTL, 0x79ff);
+    }
+
+    /// A DSA's DEVCAP, DEVCTL, DEVCAP2 and DEVCTL2. Linux enables PASIDs only on a
+    /// device with End-End TLP prefixes.
+    fn device_capabilities(&mut self) {
+        self.put32(EXPRESS + 4, 0x1000_8022); // and extended tags, payloads of 512 bytes
+        self.put16(DEVCTL, 0x2910); // 512 bytes a read, no snoop, extended tags, relaxed order
+        self.put32(DEVCAP2, 0x1073_0810); // DMWr, one prefix, 10-bit tags, LTR, timeout disable
+        self.allow16(DEVCTL2, 0x1410); // 10-bit tags, LTR, timeout disable
     }
 
     fn msix(&mut self, config: &Config) {
@@ -253,6 +270,7 @@ impl ConfigSpace {
     pub fn write(&mut self, offset: usize, data: &[u8]) -> Effect {
         let (master, powered) = (self.bus_master(), self.powered());
         let translation = self.bytes[TRANSLATION].to_vec();
+        let power = self.bytes[PMCSR];
         let mut effect = Effect::default();
         for (index, &value) in data.iter().enumerate() {
             let at = offset + index;
@@ -262,6 +280,10 @@ impl ConfigSpace {
             self.bytes[at] = self.bytes[at] & !writable | value & writable;
             // The bit that initiates FLR always reads 0.
             effect.reset |= at == DEVCTL + 1 && value & (DEVCTL_FLR >> 8) as u8 != 0;
+        }
+        // D1 and D2 are not supported: to write them changes nothing.
+        if matches!(self.bytes[PMCSR] & 0x3, 1 | 2) {
+            self.bytes[PMCSR] = power;
         }
         effect.reset |= !powered && self.powered() && self.get16(PMCSR) & NO_SOFT_RESET == 0;
         effect.master_off = master && !self.bus_master();

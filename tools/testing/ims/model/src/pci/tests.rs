@@ -33,10 +33,38 @@ fn capability_chain() {
         at = (get(&space, at) >> 8 & 0xff) as usize;
     }
     assert_eq!(found, [0x10, 0x11, 0x01]);
-    assert_eq!(get(&space, 0x44), 0x1000_8000, "FLR capable");
     assert_eq!(get(&space, 0x82) & 0x7ff, 8, "table size - 1");
     assert_eq!(get(&space, 0x84), 0x2000, "table in BAR0");
     assert_eq!(get(&space, 0x88), 0x3000, "PBA in BAR0");
+}
+
+#[test]
+fn express_of_a_dsa() {
+    let mut space = space(&Config::default());
+    assert_eq!(get(&space, 0x40), 0x0092_8010);
+    assert_eq!(get(&space, 0x44), 0x1000_8022, "DEVCAP");
+    assert_eq!(get(&space, 0x48), 0x2910, "DEVCTL");
+    assert_eq!(get(&space, 0x64), 0x1073_0810, "DEVCAP2");
+    assert_eq!(get(&space, 0x64) >> 21 & 1, 1, "End-End TLP prefixes");
+    assert_eq!(get(&space, 0x68), 0, "DEVCTL2");
+    space.write(0x48, &[0xff, 0x7f]);
+    space.write(0x68, &[0xff; 4]);
+    assert_eq!((get(&space, 0x48), get(&space, 0x68)), (0x79ff, 0x1410));
+    space.reset();
+    assert_eq!((get(&space, 0x48), get(&space, 0x68)), (0x2910, 0));
+}
+
+#[test]
+fn express_of_a_plain_device() {
+    let identity = Identity {
+        vendor: 0x1af4,
+        device: 0x10f0,
+        class: 0xff00_0001,
+    };
+    let space = ConfigSpace::plain(identity, 0x1000);
+    assert_eq!(get(&space, 0x40), 0x0092_9010);
+    assert_eq!(get(&space, 0x44), 0x1000_8000, "FLR capable");
+    assert_eq!((get(&space, 0x48), get(&space, 0x64)), (0, 0));
 }
 
 fn extended(config: &Config) -> Vec<u32> {
@@ -94,14 +122,14 @@ fn command_and_flr() {
     let mut space = space(&Config::default());
     assert!(!space.bus_master());
     assert_eq!(space.write(4, &[0xff, 0xff]), Effect::default());
-    assert_eq!(get(&space, 4) & 0xffff, 0x0546);
+    assert_eq!(get(&space, 4) & 0xffff, 0x0146, "no INTx disable");
     assert!(space.bus_master());
     assert!(space.write(4, &[0x02]).master_off);
     assert!(!space.write(4, &[0x02]).master_off);
 
     assert!(!space.write(0x48, &0x7fffu16.to_le_bytes()).reset);
     assert!(space.write(0x48, &0x8000u16.to_le_bytes()).reset);
-    assert_eq!(get(&space, 0x48), 0);
+    assert_eq!(get(&space, 0x48), 0, "the bit reads 0");
     space.write(4, &[0x06]);
     space.reset();
     assert!(!space.bus_master());
@@ -116,6 +144,21 @@ fn power_states() {
     assert_eq!(get(&space, 0x94), 0xb);
     assert_eq!(space.write(0x94, &[0]), Effect::default());
     assert!(space.powered());
+    for unsupported in [1, 2] {
+        for state in [0, 3] {
+            space.write(0x94, &[state]);
+            space.write(0x94, &[unsupported]);
+            assert_eq!(get(&space, 0x94), 8 | u32::from(state));
+        }
+    }
+}
+
+#[test]
+fn cache_line_size_is_kept_and_an_interrupt_line_is_not() {
+    let mut space = space(&Config::default());
+    space.write(0x0c, &[0xff; 4]);
+    space.write(0x3c, &[0xff; 4]);
+    assert_eq!((get(&space, 0x0c), get(&space, 0x3c)), (0xff, 0));
 }
 
 #[test]
@@ -182,7 +225,7 @@ fn page_requests_need_an_allocation() {
 fn read_only_bits_stay() {
     let mut space = space(&Config::default());
     let before: Vec<u32> = [
-        0, 8, 0x2c, 0x34, 0x40, 0x44, 0x84, 0x88, 0x90, 0x100, 0x104, 0x108, 0x114,
+        0, 8, 0x2c, 0x34, 0x40, 0x44, 0x64, 0x84, 0x88, 0x90, 0x100, 0x104, 0x108, 0x114,
     ]
     .iter()
     .map(|&at| get(&space, at))
@@ -191,7 +234,7 @@ fn read_only_bits_stay() {
         space.write(at, &[0xff; 4]);
     }
     let after: Vec<u32> = [
-        0, 8, 0x2c, 0x34, 0x40, 0x44, 0x84, 0x88, 0x90, 0x100, 0x104, 0x108, 0x114,
+        0, 8, 0x2c, 0x34, 0x40, 0x44, 0x64, 0x84, 0x88, 0x90, 0x100, 0x104, 0x108, 0x114,
     ]
     .iter()
     .map(|&at| get(&space, at))
