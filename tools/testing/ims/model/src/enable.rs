@@ -32,6 +32,11 @@ pub fn check_device(
         return Err(CmdError::GrpConfig);
     }
     check_members(config, groups, wqs)?;
+    // Also of groups without engines, unlike read buffers.
+    let mut limits = groups.iter().flat_map(Group::bandwidth_limits);
+    if limits.any(|limit| limit > MAX_BANDWIDTH_LIMIT) {
+        return Err(CmdError::ReadBuffers);
+    }
     check_read_buffers(config, groups)?;
     if !pci.page_requests_valid() {
         return Err(CmdError::PageRequests);
@@ -75,10 +80,6 @@ fn check_read_buffers(config: &Config, groups: &[Group]) -> Result<(), CmdError>
         let own = group.rdbufs_reserved();
         let least = own.max(engines * READ_BUFFERS_PER_ENGINE);
         (least..=own + free).contains(&group.rdbufs_allowed())
-            && group
-                .bandwidth_limits()
-                .iter()
-                .all(|&limit| limit <= MAX_BANDWIDTH_LIMIT)
     };
     match used().all(is_valid) {
         true => Ok(()),

@@ -70,17 +70,19 @@ fn enable_device_checks_read_buffers() {
 
 #[test]
 fn enable_device_checks_bandwidth_limits() {
-    let after = |flags: u32| {
+    let after = |group: u64, flags: u32| {
         let bench = Bench::new(Kind::V3.config());
         bench.put64(GRPCFG, 1);
         bench.put64(GRPCFG + 32, 1);
         bench.put(WQCFG, 2);
-        bench.put(GRPCFG + 44, flags);
+        bench.put(GRPCFG + group * 64 + 44, flags);
         bench.command(1, 0)
     };
-    assert_eq!(after(3 << 8 | 3 << 12), 0);
-    assert_eq!(after(4 << 8), 0x18);
-    assert_eq!(after(4 << 12), 0x18);
+    for group in [0, 3] {
+        assert_eq!(after(group, 3 << 8 | 3 << 12), 0);
+        assert_eq!(after(group, 4 << 8), 0x18, "group {group}");
+        assert_eq!(after(group, 4 << 12), 0x18, "group {group}");
+    }
 }
 
 #[test]
