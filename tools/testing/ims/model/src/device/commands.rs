@@ -185,11 +185,11 @@ impl Device {
     }
 
     fn enable_wq(&mut self, operand: u32) -> Progress {
-        let index = operand as usize;
-        let state = self.wqs.get(index).ok_or(CmdError::InvalWqIdx)?.state;
         if self.state != State::Enabled {
             return Err(CmdError::DevNotEn);
         }
+        let index = operand as usize;
+        let state = self.wqs.get(index).ok_or(CmdError::InvalWqIdx)?.state;
         if state != WqState::Disabled {
             return Err(CmdError::WqEnabled);
         }

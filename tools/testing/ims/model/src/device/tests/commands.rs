@@ -117,12 +117,13 @@ fn commands_without_an_error_code() {
 }
 
 #[test]
-fn enable_wq_checks_index_and_states() {
+fn enable_wq_checks_states_and_index() {
     let bench = Bench::new(Config::default());
     bench.configure(0, 2);
-    assert_eq!(bench.command(6, 8), 0x02, "work queue 8 of 8");
     assert_eq!(bench.command(6, 0), 0x20, "device not enabled");
+    assert_eq!(bench.command(6, 8), 0x20, "before the index");
     bench.command(1, 0);
+    assert_eq!(bench.command(6, 8), 0x02, "work queue 8 of 8");
     assert_eq!(bench.command(6, 0xff), 0x02);
     assert_eq!(bench.command(6, 0), 0);
     assert_eq!(bench.command(6, 0), 0x21, "enabled already");
