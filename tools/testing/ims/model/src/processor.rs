@@ -124,14 +124,18 @@ impl Execution<'_> {
     }
 
     /// What a fault looks like from the device (table 5-6). With ATS it hears of
-    /// a page fault. It has no page requests: those of a descriptor that blocks
-    /// on faults are as if refused.
+    /// a page fault; without, only that a read failed. A batch tells in either case
+    /// how far it got (8.3.2). The device has no page requests: those of a
+    /// descriptor that blocks on faults are as if refused.
     fn as_translated(&self, desc: &Descriptor, completion: Completion) -> Completion {
         let kind = completion.status & status::WRITE;
         match completion.status & !status::WRITE {
-            status::PAGE_FAULT | status::BATCH_PAGE_FAULT if !self.job.limits.translates => {
-                Completion::new(status::HW_READ)
-            }
+            status::PAGE_FAULT if !self.job.limits.translates => Completion::new(status::HW_READ),
+            status::BATCH_PAGE_FAULT if !self.job.limits.translates => Completion {
+                result: completion.result,
+                completed: completion.completed,
+                ..Completion::new(status::HW_READ)
+            },
             status::PAGE_FAULT if desc.has(flag::BOF) => Completion {
                 status: status::PAGE_REQUEST_FAILED | kind,
                 ..completion

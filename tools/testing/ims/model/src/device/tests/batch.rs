@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
+use crate::bus::fake::MEMORY;
 
 fn copy(size: u32) -> Fields {
     Fields {
@@ -78,6 +79,38 @@ fn batch_checks() {
     };
     assert_eq!(batch(&bench, &[noop(), nested]), 0x05);
     assert_eq!(bench.bus.peek(RECORD + 0x40, 1), [0x10]);
+}
+
+/// Runs a batch of four whose list has two descriptors before the end of memory,
+/// of which the first fails. Returns its record, up to the fault address.
+fn batch_of_half_a_list(bench: &Bench) -> Vec<u8> {
+    let end = MEMORY as u64;
+    bench.bus.fill(end - 128, &copy(0).bytes());
+    bench.bus.fill(end - 64, &noop().bytes());
+    bench.run(Fields {
+        opcode: 1,
+        source: end - 128,
+        size: 4,
+        completion: RECORD + 0x40,
+        ..noop()
+    });
+    bench.bus.peek(RECORD + 0x40, 16)
+}
+
+#[test]
+fn list_that_cannot_be_read_to_its_end() {
+    let bench = Bench::enabled(Config::default());
+    let record = [0x20, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(batch_of_half_a_list(&bench), record, "no address");
+    let bench = Bench::enabled(Kind::V2.config());
+    let record = [0x20, 1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(batch_of_half_a_list(&bench), record, "one failed");
+
+    let bench = Bench::new(Kind::V2.config());
+    bench.put_in(Region::Config, 0x224, 1 << 31);
+    bench.enable();
+    let record = [0x06, 1, 2, 0, 2, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0];
+    assert_eq!(batch_of_half_a_list(&bench), record, "with ATS");
 }
 
 #[test]
