@@ -28,7 +28,7 @@ pub mod flag {
     pub const RCR: u32 = 1 << 3;
     /// Request completion interrupt.
     pub const RCI: u32 = 1 << 4;
-    /// Cache control 3; steering tags before version 2.0, which few had.
+    /// Cache control 3.
     pub const CC3: u32 = 1 << 5;
     /// Check result.
     pub const CR: u32 = 1 << 7;
@@ -40,7 +40,7 @@ pub mod flag {
     pub const CR_TCS: u32 = 1 << 12;
     /// Strict ordering.
     pub const STORD: u32 = 1 << 13;
-    /// Cache control 2, which reads back the destination.
+    /// Cache control 2: with destination readback.
     pub const CC2: u32 = 1 << 14;
     /// Of BATCH: continues one that had an error (table 8-14).
     pub const BATCH_ERROR: u32 = 1 << 16;
@@ -176,14 +176,22 @@ impl Descriptor {
         self.flags() & !allowed | required & !self.flags()
     }
 
-    /// The cache control flags, unless their combination is reserved (table
-    /// 8-4). GENCAP has cache control and destination readback.
+    /// The cache control flags, unless their combination is reserved. GENCAP has
+    /// cache control and destination readback.
+    ///
+    /// That is table 8-4, to which table 5-4 refers. The text of 5.5 reserves flag
+    /// 5, cache control 3, for all operations; the model does not.
     fn valid_cache_control(&self, limits: &Limits) -> u32 {
         use flag::*;
-        match (self.has(CC3), self.has(CC1)) {
-            (false, _) => CC1 | CC2,
-            (true, false) if limits.features.durable_write => CC1 | CC2 | CC3,
-            _ => 0,
+        let is_valid = match (self.has(CC3), self.has(CC2), self.has(CC1)) {
+            (false, ..) | (true, true, false) => true,
+            (true, false, false) => limits.features.durable_write,
+            (true, _, true) => false,
+        };
+        if is_valid {
+            CC1 | CC2 | CC3
+        } else {
+            0
         }
     }
 
@@ -346,7 +354,7 @@ mod tests {
             (0x4100, 0, 0),
             (0x0020, 0x0020, 0),
             (0x0120, 0x0120, 0x0120),
-            (0x4020, 0x4020, 0),
+            (0x4020, 0, 0),
             (0x4120, 0x4120, 0x4120),
         ] {
             let desc = desc(3, flags);
