@@ -28,6 +28,8 @@ pub mod status {
     pub const CRA_ALIGN: u8 = 0x1b;
     /// A read failed; with ATS disabled also by a translation fault.
     pub const HW_READ: u8 = 0x20;
+    /// A write failed, or the readback of the destination.
+    pub const HW_WRITE: u8 = 0x21;
     /// `DSA_COMP_STATUS_WRITE`: the fault was on a write.
     pub const WRITE: u8 = 0x80;
 }

@@ -18,8 +18,8 @@ pub trait Memory {
 /// Performs any operation but BATCH.
 pub fn perform(desc: &Descriptor, memory: &dyn Memory) -> Completion {
     match desc.opcode() {
-        opcode::MEMMOVE => copy(desc, memory),
-        opcode::MEMFILL => fill(desc, memory),
+        opcode::MEMMOVE => read_back(desc, memory, copy(desc, memory)),
+        opcode::MEMFILL => read_back(desc, memory, fill(desc, memory)),
         opcode::COMPARE => compare(desc, memory),
         // One engine takes descriptors in order: DRAIN has nothing to wait for.
         _ => Completion::new(status::SUCCESS),
@@ -89,6 +89,19 @@ fn fill(desc: &Descriptor, memory: &dyn Memory) -> Completion {
         }
     }
     Completion::new(status::SUCCESS)
+}
+
+/// Reads the end of the destination after an operation that succeeded, if it asks
+/// for destination readback (3.9). Hardware reads no bytes, the model one.
+fn read_back(desc: &Descriptor, memory: &dyn Memory, completion: Completion) -> Completion {
+    if !desc.has(flag::CC2) || completion.status != status::SUCCESS {
+        return completion;
+    }
+    let last = desc.destination().wrapping_add(u64::from(desc.size()) - 1);
+    match memory.read(last, &mut [0]) {
+        Ok(()) => completion,
+        Err(DmaError) => Completion::new(status::HW_WRITE),
+    }
 }
 
 fn compare(desc: &Descriptor, memory: &dyn Memory) -> Completion {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
+use crate::bus::fake::MEMORY;
 
 /// A copy.
 fn copy(size: u32) -> Fields {
@@ -245,6 +246,39 @@ fn without_ats_reads_fail_and_writes_are_lost() {
     assert_eq!(bench.get(SWERR), 0);
     assert_eq!(bench.interrupts(), [Event::Post(0xfee0_0000, 1)]);
     assert_eq!(bench.page(0x68), 3, "the test page counts them");
+}
+
+#[test]
+fn readback_finds_lost_writes() {
+    let bench = Bench::enabled(Config::default());
+    let end = MEMORY as u64;
+    for opcode in [3, 4] {
+        let run = |flags, destination| {
+            bench.run(Fields {
+                opcode,
+                flags: WITH_RECORD | flags,
+                destination,
+                ..copy(2)
+            })
+        };
+        assert_eq!(run(0x4000, end - 2), 0x01);
+        assert_eq!(run(0, end - 1), 0x01, "not asked for");
+        assert_eq!(run(0x4000, end - 1), 0x21, "{opcode}: the last byte");
+        assert_eq!(run(0x4100, end - 1), 0x21);
+    }
+    bench.run(Fields {
+        flags: 0x4000,
+        destination: NOWHERE,
+        ..silent(1)
+    });
+    assert_eq!(bench.get64(SWERR), 3 << 32 | 0x21 << 8 | 0xd, "no record");
+    let source = Fields {
+        flags: WITH_RECORD | 0x4000,
+        source: NOWHERE,
+        destination: NOWHERE,
+        ..copy(1)
+    };
+    assert_eq!(bench.run(source), 0x20, "only after success");
 }
 
 #[test]
