@@ -92,6 +92,134 @@ fn memmove_faults_say_where() {
     assert_eq!(record.completed, CHUNK as u32);
 }
 
+/// Memory without one page.
+#[derive(Default)]
+struct Torn {
+    bus: FakeBus,
+}
+
+impl Torn {
+    const PAGE: u64 = 0x4_3000;
+
+    fn check(address: u64, len: usize) -> Result<(), DmaError> {
+        let is_below = address + len as u64 <= Self::PAGE;
+        let is_there = is_below || address >= Self::PAGE + 0x1000;
+        is_there.then_some(()).ok_or(DmaError)
+    }
+}
+
+impl Memory for Torn {
+    fn read(&self, address: u64, data: &mut [u8]) -> Result<(), DmaError> {
+        Self::check(address, data.len())?;
+        Bus::read(&self.bus, address, data)
+    }
+
+    fn write(&self, address: u64, data: &[u8]) -> Result<(), DmaError> {
+        Self::check(address, data.len())?;
+        Bus::write(&self.bus, address, data)
+    }
+}
+
+fn run_torn(memory: &Torn, opcode: u8, source: u64, destination: u64) -> Completion {
+    let fields = Fields {
+        opcode,
+        source,
+        destination,
+        size: 0x1_8000,
+        ..Fields::default()
+    };
+    perform(&Descriptor::from(fields.bytes()), memory)
+}
+
+#[test]
+fn pages_make_up_the_whole() {
+    let split = |address, len| pages(address, len).collect::<Vec<_>>();
+    assert_eq!(split(0x1000, 0x1000), [(0, 0x1000)]);
+    assert_eq!(split(0x1fff, 2), [(0, 1), (1, 1)]);
+    assert_eq!(
+        split(0x1800, 0x2000),
+        [(0, 0x800), (0x800, 0x1000), (0x1800, 0x800)]
+    );
+    assert_eq!(split(u64::MAX, 2), [(0, 1), (1, 1)]);
+}
+
+#[test]
+fn memmove_stops_at_the_page_that_fails() {
+    let missing = Torn::PAGE;
+    // The first part of 64 KiB, and the second.
+    for completed in [0x1801, 0x1_1801] {
+        let memory = Torn::default();
+        let data = counted(0x1_8000);
+        memory.bus.fill(missing - completed, &data);
+        let record = run_torn(&memory, 3, missing - completed, 0x8_0003);
+        assert_eq!(record, fault(completed, missing, Operand::Source));
+        let completed = completed as usize;
+        assert_eq!(memory.bus.peek(0x8_0003, completed), data[..completed]);
+        assert_eq!(memory.bus.peek(0x8_0003 + completed as u64, 2), [0, 0]);
+
+        let memory = Torn::default();
+        memory.bus.fill(0x8_0003, &data);
+        let to = missing - completed as u64;
+        let record = run_torn(&memory, 3, 0x8_0003, to);
+        let expected = fault(completed as u64, missing, Operand::Destination);
+        assert_eq!(record, expected);
+        assert_eq!(memory.bus.peek(to, completed), data[..completed]);
+    }
+}
+
+#[test]
+fn memmove_from_the_end_stops_at_the_page_that_fails() {
+    // The last part of 64 KiB, and the one before it.
+    for completed in [0x1801, 0x1_1801] {
+        let data = counted(completed as usize);
+        let start = Torn::PAGE + 0x1000 + completed - 0x1_8000;
+        for (source, destination, operand) in [
+            (start, start + 0x1_4000, Operand::Source),
+            (start - 0x1_4000, start, Operand::Destination),
+        ] {
+            let memory = Torn::default();
+            let copied = 0x1_8000 - completed;
+            memory.bus.fill(source + copied, &data);
+            let record = run_torn(&memory, 3, source, destination);
+            let expected = Completion {
+                result: 1,
+                ..fault(completed, Torn::PAGE + 0xfff, operand)
+            };
+            assert_eq!(record, expected);
+            let copy = memory.bus.peek(destination + copied, data.len());
+            assert_eq!(copy, data);
+        }
+    }
+}
+
+#[test]
+fn memfill_stops_at_the_page_that_fails() {
+    for completed in [0x1803, 0x1_1803] {
+        let memory = Torn::default();
+        let to = Torn::PAGE - completed;
+        let pattern = 0x0807_0605_0403_0201;
+        let record = run_torn(&memory, 4, pattern, to);
+        assert_eq!(record, fault(completed, Torn::PAGE, Operand::Destination));
+        assert_eq!(memory.bus.peek(Torn::PAGE - 4, 4), [8, 1, 2, 3]);
+    }
+}
+
+#[test]
+fn compare_stops_at_the_page_that_fails() {
+    for (source, destination, operand) in [
+        (Torn::PAGE - 0x1801, 0x8_0000, Operand::Source),
+        (0x8_0000, Torn::PAGE - 0x1801, Operand::Source2),
+    ] {
+        let memory = Torn::default();
+        let record = run_torn(&memory, 5, source, destination);
+        assert_eq!(record, fault(0x1801, Torn::PAGE, operand));
+        memory.bus.fill(0x8_1800, &[1]);
+        let record = run_torn(&memory, 5, source, destination);
+        assert_eq!((record.status, record.result), (1, 1));
+        assert_eq!(record.completed, 0x1800, "a difference before it");
+    }
+}
+
 #[test]
 fn memfill_repeats_eight_bytes() {
     let bus = FakeBus::default();

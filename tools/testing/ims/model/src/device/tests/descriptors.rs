@@ -309,6 +309,18 @@ fn with_ats_faults_are_told() {
 }
 
 #[test]
+fn with_ats_faults_say_how_far_it_got() {
+    let bench = with_ats();
+    let source = Fields {
+        source: MEMORY as u64 - 0x1801,
+        ..copy(0x4000)
+    };
+    assert_eq!(bench.run(source), 0x03);
+    assert_eq!(bench.bus.peek(RECORD + 4, 4), 0x1801u32.to_le_bytes());
+    assert_eq!(bench.bus.peek(RECORD + 8, 8), (MEMORY as u64).to_le_bytes());
+}
+
+#[test]
 fn blocked_faults_are_as_if_refused() {
     let bench = Bench::new(Config::default());
     bench.put_in(Region::Config, 0x224, 1 << 31);
