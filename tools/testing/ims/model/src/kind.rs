@@ -50,7 +50,7 @@ pub struct Features {
     pub progress_limit: bool,
     /// GRPCAP bit 19.
     pub bandwidth_limit: bool,
-    /// SWERROR bit 7: more errors than invalid flags have information (9.2.15).
+    /// SWERROR bit 7: page faults and invalid handles have information, too (9.2.15).
     pub error_info: bool,
 }
 

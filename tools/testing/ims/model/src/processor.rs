@@ -267,11 +267,15 @@ impl Execution<'_> {
         }
         let code = completion.status & !status::WRITE;
         let has_info = self.job.limits.features.error_info;
+        // Of the codes that have information, these are the model's (9.2.15).
         let info = match code {
-            status::INVALID_FLAGS => completion.invalid_flags,
-            status::INT_HANDLE_INVAL if has_info => desc.handle().into(),
-            _ if has_info => (completion.operand as u32) << 29,
-            _ => 0,
+            status::INVALID_FLAGS => Some(completion.invalid_flags),
+            _ if !has_info => None,
+            status::INT_HANDLE_INVAL => Some(desc.handle().into()),
+            status::PAGE_FAULT | status::PAGE_REQUEST_FAILED | status::BATCH_PAGE_FAULT => {
+                Some((completion.operand as u32) << 29)
+            }
+            _ => None,
         };
         let is_fault = completion.operand != Operand::Unknown;
         let is_write = completion.status & status::WRITE != 0;
@@ -284,8 +288,8 @@ impl Execution<'_> {
                 privileged: self.job.privileged,
                 batch,
             }),
-            info,
-            info_valid: has_info && info != 0,
+            info: info.unwrap_or(0),
+            info_valid: has_info && info.is_some(),
             fault: is_fault.then_some((completion.fault_address, is_write)),
         });
     }

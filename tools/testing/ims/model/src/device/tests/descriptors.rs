@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bus::fake::MEMORY;
+use crate::config::HandleMode;
 
 /// A copy.
 fn copy(size: u32) -> Fields {
@@ -201,6 +202,17 @@ fn an_invalid_handle_is_a_software_error_too() {
         assert_eq!(bench.get64(SWERR + 8), info);
         assert_eq!(bench.interrupts(), []);
     }
+    // Handle 0, which nobody has requested.
+    let bench = Bench::enabled(Config {
+        handles: HandleMode::Mapped,
+        ..Kind::V2.config()
+    });
+    let fields = Fields {
+        flags: WITH_INTERRUPT,
+        ..noop()
+    };
+    assert_eq!(bench.run(fields), 0x19);
+    assert_eq!((bench.get64(SWERR), bench.get64(SWERR + 8)), (0x198d, 0));
 }
 
 #[test]
@@ -355,6 +367,19 @@ fn fault_info_of_version_2() {
     });
     assert_eq!(bench.get64(SWERR), 3 << 32 | 0x03 << 8 | 0x8d);
     assert_eq!(bench.get64(SWERR + 8), 1 << 61);
+
+    bench.put(SWERR, 1);
+    bench.run(Fields {
+        completion: NOWHERE,
+        ..noop()
+    });
+    assert_eq!(bench.get64(SWERR), 0x1a << 8 | 0x2d, "a record has none");
+    assert_eq!(bench.get64(SWERR + 8), 0);
+    assert_eq!(bench.get64(SWERR + 16), NOWHERE);
+
+    bench.put(SWERR, 1);
+    bench.run(silent(0));
+    assert_eq!(bench.get64(SWERR), 3 << 32 | 0x13 << 8 | 0xd, "nor a size");
 }
 
 /// The status of a descriptor that asks for an interrupt.
