@@ -4,14 +4,16 @@
 #include <linux/irqflags.h>
 #include <linux/preempt.h>
 
+__rust_helper bool rust_helper_ims_can_write512(void)
+{
+	return boot_cpu_has(X86_FEATURE_MOVDIR64B);
+}
+
 __rust_helper void rust_helper_ims_write512(void __iomem *dst, const u64 *src)
 {
 	/* The device reads what the 64 bytes point to. */
 	wmb();
-	if (boot_cpu_has(X86_FEATURE_MOVDIR64B))
-		iosubmit_cmds512(dst, src, 1);
-	else
-		__iowrite64_copy(dst, src, 8);
+	iosubmit_cmds512(dst, src, 1);
 }
 
 /* False in forced threaded handlers too */

@@ -4,6 +4,7 @@
 
 use crate::{
     device::Registers,
+    queue::Queue,
     regs::*, //
 };
 use kernel::{
@@ -25,8 +26,6 @@ pub(crate) struct Capabilities {
     pub(crate) engines: u32,
     groups: u32,
     pub(crate) rdbufs: u8,
-    pub(crate) max_xfer_shift: u8,
-    pub(crate) max_batch_shift: u8,
     pub(crate) op_config: bool,
     commands: Option<u32>,
     pub(crate) wqcfg: usize,
@@ -65,8 +64,6 @@ impl Capabilities {
             engines: regs.try_read(ENGCAP)?.num_engines().get() as u32,
             groups: grpcap.num_groups().get() as u32,
             rdbufs: grpcap.total_rdbufs().get() as u8,
-            max_xfer_shift: gencap.max_xfer_shift().get() as u8,
-            max_batch_shift: gencap.max_batch_shift().get() as u8,
             op_config: wqcap.op_config(),
             commands: gencap.cmd_cap().then(|| regs.read(CMDCAP).commands().get()),
             wqcfg: offset(offsets.wqcfg().get()),
@@ -88,6 +85,10 @@ impl Capabilities {
         }
         if !gencap.config_en() || !wqcap.dedicated_mode() {
             dev_err!(dev, "no configurable dedicated work queues\n");
+            return Err(EOPNOTSUPP);
+        }
+        if gencap.max_xfer_shift().get() < Queue::MAX_COPY.ilog2().into() {
+            dev_err!(dev, "no transfers of {} bytes\n", Queue::MAX_COPY);
             return Err(EOPNOTSUPP);
         }
         if caps.op_config && caps.wqcfg_stride < wqcfg::OPERATIONS + OPCAP_SIZE {

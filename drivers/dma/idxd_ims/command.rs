@@ -138,7 +138,7 @@ pub(crate) fn reset(regs: Registers<'_>, timeout: Delta) -> Result<(), CommandEr
     regs.write_reg(GENCTRL::zeroed());
     regs.write_reg(CMD::zeroed().with_const_cmd::<{ Command::ResetDevice as u32 }>());
     completed(Command::ResetDevice, regs, timeout)?;
-    regs.write_reg(INTCAUSE::from_raw(u32::MAX));
+    // The reset clears INTCAUSE, not SWERR.
     acknowledge_error(regs);
 
     match regs.read(GENSTS).state().get() {

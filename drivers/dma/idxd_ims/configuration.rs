@@ -4,6 +4,7 @@
 
 use crate::{
     device::Device,
+    queue::Queue,
     regs::*, //
 };
 use kernel::{
@@ -58,8 +59,8 @@ impl Device<'_> {
             .with_dedicated(true)
             .with_const_priority::<10>();
         let limits = WqLimits::zeroed()
-            .try_with_max_xfer_shift(caps.max_xfer_shift)?
-            .try_with_max_batch_shift(caps.max_batch_shift)?;
+            .with_const_max_xfer_shift::<{ Queue::MAX_COPY.ilog2() }>()
+            .with_const_max_batch_shift::<1>();
 
         for word in (0..wqcfg::OPERATIONS).step_by(size_of::<u32>()) {
             let value = match word {
@@ -96,10 +97,11 @@ impl Device<'_> {
         let engines = u64::MAX >> (64 - caps.engines.min(64));
         self.regs
             .try_write64(engines, caps.grpcfg + grpcfg::ENGINES)?;
-        // All read buffers, and a traffic class other than 0, which the specification reserves for
-        // the lowest.
+        // As the driver idxd chooses them: A is for memory that is not local.
+        let tc_a = u64::from(self.regs.read(VERSION).version().get() <= VERSION_2);
+        // All read buffers.
         let flags = GroupFlags::zeroed()
-            .with_const_tc_a::<1>()
+            .try_with_tc_a(tc_a)?
             .with_const_tc_b::<1>()
             .with_rdbufs_allowed(caps.rdbufs);
         self.regs

@@ -41,7 +41,7 @@ fn show_slots(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 /// Reads address and data of the message in `slot`.
 fn message(chip: &Chip<'_>, slot: usize) -> Option<(u64, u32)> {
-    let slot = chip.slots.get(slot)?;
+    let slot = chip.0.get(slot)?;
     let hi = u64::from(io_read!(slot, .address_hi));
     let address = hi << 32 | u64::from(io_read!(slot, .address_lo));
 

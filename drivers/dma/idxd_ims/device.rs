@@ -32,7 +32,10 @@ use kernel::{
         IrqRequest, //
     },
     new_mutex,
-    pci::Window,
+    pci::{
+        can_write512,
+        Window, //
+    },
     prelude::*,
     sync::{
         atomic::{
@@ -101,6 +104,10 @@ impl<'a> Device<'a> {
             dev_err!(dev, "cannot map BAR {PORTALS_BAR}: {e:?}\n");
         })?;
         let caps = Capabilities::read(holder.device(), regs, portals)?;
+        if !parameters.emulated && !can_write512() {
+            dev_err!(dev, "the CPU has no MOVDIR64B\n");
+            return Err(EOPNOTSUPP);
+        }
 
         if regs.read(GENSTS).state().get() == STATE_HALTED {
             holder

@@ -109,7 +109,14 @@ impl<'a> Events<'a> {
     }
 
     fn handle(&self) {
-        let cause = self.acknowledge(INTCAUSE::from_raw(u32::MAX));
+        // Its other bits are reserved, or of interrupts that are not enabled.
+        let cause = self.acknowledge(
+            INTCAUSE::zeroed()
+                .with_err(true)
+                .with_cmd(true)
+                .with_halt(true)
+                .with_int_handle_revoked(true),
+        );
 
         if cause.err() {
             let error = self.regs.try_read(SWERR).unwrap_or(SWERR::zeroed());

@@ -100,18 +100,17 @@ impl Device<'_> {
         }
     }
 
-    /// Returns `handle` to the device, which does not raise its slot any more.
-    pub(crate) fn release_handle(&self, handle: Handle) -> Result {
+    /// Returns `handle` of `slot` to the device, which does not raise the slot any more.
+    pub(crate) fn release_handle(&self, handle: Handle, slot: u16) -> Result {
         if !self.caps.has(Command::ReleaseIntHandle) {
             return Ok(());
         }
-        // A value that was revoked can belong to another slot, but not before the next command.
         let guard = self.command.lock();
         self.events.poll_revocation();
         if !self.is_valid(handle) {
             return Ok(());
         }
-        let Err(error) = self.run(&guard, Command::ReleaseIntHandle, operand(handle.value)) else {
+        let Err(error) = self.run(&guard, Command::ReleaseIntHandle, operand(slot)) else {
             return Ok(());
         };
         if matches!(error, CommandError::Refused(..)) {
@@ -133,8 +132,8 @@ impl Device<'_> {
     }
 }
 
-/// Returns the operand for a slot of the message store, or for the handle of one.
+/// Returns the operand for `slot` of the message store (9.2.12 of the specification).
 #[inline(always)]
-fn operand(value: u16) -> Bounded<u32, 20> {
-    Bounded::from_expr(INT_HANDLE_IMS | u32::from(value))
+fn operand(slot: u16) -> Bounded<u32, 20> {
+    Bounded::from_expr(INT_HANDLE_IMS | u32::from(slot))
 }

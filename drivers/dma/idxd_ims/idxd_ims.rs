@@ -7,8 +7,8 @@
 
 use kernel::{
     auxiliary,
-    bindings,
     device::Core,
+    dma::DmaMask,
     driver,
     held::{
         Held,
@@ -141,7 +141,10 @@ impl<'a> State<'a> {
 
 impl Drop for State<'_> {
     fn drop(&mut self) {
-        let done = self.device.quiesce();
+        let done = self.device.reset();
+
+        // Whatever its state, it does not access memory any more.
+        self.device.dev.clear_master();
 
         // Without queues the device was not configured, which has been reported.
         if let (Err(error), false) = (done, self.queues.is_empty()) {
@@ -198,20 +201,34 @@ fn publish<'s, 'b>(state: &'s State<'b>, publisher: &Publisher<'_, 's, HeldState
 
 struct Driver<'a>(&'a HeldState);
 
+// Where the kernel has idxd, a device is for this driver if its driver_override says so.
+#[cfg(CONFIG_INTEL_IDXD)]
+kernel::pci_device_table!(PCI_TABLE, <Driver<'static> as pci::Driver>::IdInfo, []);
+
+#[cfg(not(CONFIG_INTEL_IDXD))]
 kernel::pci_device_table!(
     PCI_TABLE,
     <Driver<'static> as pci::Driver>::IdInfo,
     [
         (
-            pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_SPR0),
+            pci::DeviceId::from_id(
+                pci::Vendor::INTEL,
+                kernel::bindings::PCI_DEVICE_ID_INTEL_DSA_SPR0
+            ),
             ()
         ),
         (
-            pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_GNRD),
+            pci::DeviceId::from_id(
+                pci::Vendor::INTEL,
+                kernel::bindings::PCI_DEVICE_ID_INTEL_DSA_GNRD
+            ),
             ()
         ),
         (
-            pci::DeviceId::from_id(pci::Vendor::INTEL, bindings::PCI_DEVICE_ID_INTEL_DSA_DMR),
+            pci::DeviceId::from_id(
+                pci::Vendor::INTEL,
+                kernel::bindings::PCI_DEVICE_ID_INTEL_DSA_DMR
+            ),
             ()
         ),
     ]
@@ -222,6 +239,7 @@ impl pci::Driver for Driver<'static> {
     type IdInfo = ();
     type Data<'bound> = Driver<'bound>;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+    const DMA_MASK: Option<DmaMask> = Some(DmaMask::new::<64>());
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
@@ -239,11 +257,11 @@ impl pci::Driver for Driver<'static> {
     }
 
     fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Driver<'bound>>) {
+        // A kernel that is started with kexec finds a disabled device. If that has failed, it has
+        // to reset the function.
         this.0.with(|state| {
             state.suspend();
-            // A kernel that is started with kexec finds a disabled device. If this fails, it has
-            // to reset the function.
-            let _ = state.device.quiesce();
+            state.device.dev.clear_master();
         });
     }
 
@@ -290,6 +308,10 @@ module! {
     description: "Intel Data Streaming Accelerator with interrupt message store",
     license: "GPL",
     params: {
+        emulated: u32 {
+            default: 0,
+            description: "1: the device is emulated, and takes eight stores; 0 (default)",
+        },
         wqs: u32 {
             default: 0,
             description: "Work queues to enable, 1 to 128; 0 for all (default)",

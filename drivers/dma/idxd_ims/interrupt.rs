@@ -124,7 +124,8 @@ impl<'a> Interrupt<'a> {
                 // The vector and the handle must not be reused before interrupts in flight have
                 // arrived. Failures of the device have been reported.
                 let _ = registration.mask();
-                let _ = wq.device.release_handle(handle);
+                let slot = registration.source().slot();
+                let _ = wq.device.release_handle(handle, slot);
                 Self::Unbound(registration.release())
             }
         }

@@ -16,6 +16,8 @@ use kernel::{
 
 /// The module parameters.
 pub(crate) struct Parameters {
+    /// The device is emulated: descriptors are written with eight stores.
+    pub(crate) emulated: bool,
     /// Work queues to enable; 0 for all.
     pub(crate) wqs: u32,
     pub(crate) timeout: Delta,
@@ -45,6 +47,11 @@ impl Parameters {
             Err(EINVAL)
         };
         let parameters = Self {
+            emulated: within(
+                "emulated",
+                module_parameters::emulated.value().into(),
+                0..=1,
+            )? != 0,
             wqs: within("wqs", module_parameters::wqs.value().into(), 0..=128)?,
             timeout: Delta::from_millis(
                 within(

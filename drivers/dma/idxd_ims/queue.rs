@@ -17,7 +17,8 @@ use kernel::{
     io::{
         io_read,
         io_write,
-        poll::read_poll_timeout, //
+        poll::read_poll_timeout,
+        Io, //
     },
     prelude::*,
     time::Delta, //
@@ -41,6 +42,7 @@ pub(crate) enum Operation {
 /// An enabled work queue. It has one descriptor in flight at most.
 pub(crate) struct Queue {
     index: u32,
+    emulated: bool,
     memory: Coherent<[u64]>,
     timeout: Delta,
     submitted: u64,
@@ -64,6 +66,7 @@ impl Queue {
         device.enable_wq(index)?;
         Ok(Self {
             index,
+            emulated: parameters.emulated,
             memory,
             timeout: parameters.timeout,
             submitted: 0,
@@ -152,14 +155,22 @@ impl Queue {
             0,
             0,
         ];
-        let portal = self.index as usize * PORTALS_PER_WQ + PORTAL_IMS;
+        let portal = (self.index as usize * PORTALS_PER_WQ + PORTAL_IMS) * PORTAL_SIZE;
 
         if self.stuck {
             return Err(ETIMEDOUT);
         }
 
         io_write!(self.memory, [try: COMPLETION], 0);
-        device.portals.write512(portal * PORTAL_SIZE, &descriptor)?;
+        if self.emulated {
+            for (word, value) in descriptor.into_iter().enumerate() {
+                device
+                    .portals
+                    .try_write64(value, portal + word * size_of::<u64>())?;
+            }
+        } else {
+            device.portals.write512(portal, &descriptor)?;
+        }
         self.submitted += 1;
 
         // CAST: The status is the first byte of the record.

@@ -14,6 +14,7 @@ use crate::{
 };
 use kernel::{
     io::Io,
+    num::Bounded,
     prelude::*,
     sync::atomic::Relaxed, //
 };
@@ -99,6 +100,13 @@ impl Device<'_> {
     pub(crate) fn suspend(&self) {
         self.gate.close();
         self.suspended.store(true, Relaxed);
+        // Raises what descriptors that have completed have to raise. A device that is enabled halts
+        // when it loses bus mastering or power. If this fails, `resume()` says so.
+        let _ = self.run(
+            &self.command.lock(),
+            Command::DisableDevice,
+            Bounded::<u32, _>::new::<0>(),
+        );
         self.domain.suspend();
     }
 
@@ -138,15 +146,11 @@ impl Device<'_> {
         self.gate.open();
     }
 
-    /// Disables the device. It does not access memory after this.
-    pub(crate) fn quiesce(&self) -> Result<(), CommandError> {
-        let done = match self.health() {
+    /// Resets the device, unless it is broken.
+    pub(crate) fn reset(&self) -> Result<(), CommandError> {
+        match self.health() {
             health::WORKING => reset(self.regs, self.timeout),
             _ => Err(CommandError::Broken),
-        };
-
-        // After the reset: a device that is enabled without bus mastering halts.
-        self.dev.clear_master();
-        done
+        }
     }
 }

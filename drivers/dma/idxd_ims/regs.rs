@@ -35,7 +35,6 @@ register! {
     pub(crate) GENCAP(u64) @ 0x10 {
         4:4 cmd_cap => bool;
         20:16 max_xfer_shift;
-        24:21 max_batch_shift;
         30:25 max_ims_mult;
         31:31 config_en => bool;
     }
@@ -120,6 +119,9 @@ register! {
     }
 }
 
+/// `VERSION` of architecture 2.0.
+pub(crate) const VERSION_2: u32 = 0x200;
+
 /// Operations of the device, a bit for each.
 pub(crate) const OPCAP: usize = 0x40;
 /// Size of [`OPCAP`], and of the operations of a work queue, in bytes.
@@ -139,6 +141,7 @@ pub(crate) const RESET_FLR: u32 = 1;
 #[repr(u8)]
 pub(crate) enum Command {
     EnableDevice = 1,
+    DisableDevice = 2,
     ResetDevice = 5,
     EnableWq = 6,
     RequestIntHandle = 13,
@@ -227,7 +230,6 @@ pub(crate) const PORTAL_IMS: usize = 2;
 bitfield! {
     /// Bytes 0-7 of a descriptor, `struct dsa_hw_desc`.
     pub(crate) struct DescriptorHead(u64) {
-        31:31 privileged => bool;
         /// The completion record address is valid.
         34:34 completion_valid => bool;
         /// Write a completion record.

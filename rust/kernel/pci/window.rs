@@ -54,16 +54,19 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
         self.devres.clone()
     }
 
-    /// Writes 64 bytes at `offset`, ordered after all earlier memory writes: as one store if the
-    /// CPU has `MOVDIR64B`, else as eight in ascending order.
+    /// Writes 64 bytes at `offset` as one store (`MOVDIR64B`), ordered after all earlier memory
+    /// writes.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `offset` is no multiple of 64 or the bytes do not fit.
+    /// [`EINVAL`] if `offset` is no multiple of 64 or the bytes do not fit, [`EOPNOTSUPP`] if the
+    /// CPU has no such store: see [`can_write512`].
     pub fn write512(self, offset: usize, value: &[u64; 8]) -> Result {
         let dst = self.line(offset)?;
-
-        // SAFETY: The BAR is mapped for `'a`, and the range was checked.
+        if !can_write512() {
+            return Err(EOPNOTSUPP);
+        }
+        // SAFETY: The BAR is mapped for `'a`, the range was checked, and the CPU can do it.
         unsafe { bindings::ims_write512(dst, value.as_ptr()) };
         Ok(())
     }
@@ -96,6 +99,12 @@ impl<'a> Window<'a> {
             devres,
         })
     }
+}
+
+/// Returns whether the CPU has [`Window::write512`].
+pub fn can_write512() -> bool {
+    // SAFETY: Safe to call.
+    unsafe { bindings::ims_can_write512() }
 }
 
 impl<'a, const SIZE: usize> IoBase<'a> for Window<'a, SIZE> {

@@ -169,7 +169,7 @@ before=$(resources)
 # One at a time.
 echo 0 > $sysfs/drivers_autoprobe
 name=module
-within insmod modules/$driver.ko timeout_ms=$((50 * slow))
+within insmod modules/$driver.ko emulated=1 timeout_ms=$((50 * slow))
 check "the module loads" "$(test -d $sysfs/drivers/$driver || echo "it does not")"
 for bdf in "${devices[@]}"; do
 	dev=$sysfs/devices/$bdf name=${names[$bdf]}

@@ -28,7 +28,7 @@ title 'The device'
 show lspci -nn -d 8086:0b25
 
 title 'Load the driver'
-show insmod $module
+show insmod $module emulated=1
 debug=$(echo /sys/kernel/debug/idxd_ims-*)
 bdf=${debug#*idxd_ims-}
 node=/dev/idxd_ims/$bdf.wq0

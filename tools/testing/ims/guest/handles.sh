@@ -8,7 +8,7 @@ imsctl=selftests/ims/imsctl
 
 echo "KTAP version 1"
 echo "1..5"
-insmod modules/idxd_ims.ko
+insmod modules/idxd_ims.ko emulated=1
 set -- /dev/idxd_ims/*.wq0
 check "the driver binds" 1 "$([ -c "$1" ] && echo 1)"
 found=$($imsctl -k "$1" 'alloc 2' alloc 'noop 1' 'alloc unbound' 'bind 2' 'state 2' 'unbind 0' \

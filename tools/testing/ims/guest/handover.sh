@@ -61,7 +61,7 @@ in_use_by_ims()
 
 echo "KTAP version 1"
 echo "1..$((4 * turns + 3))"
-insmod modules/idxd_bus.ko && insmod modules/idxd.ko && insmod modules/idxd_ims.ko
+insmod modules/idxd_bus.ko && insmod modules/idxd.ko && insmod modules/idxd_ims.ko emulated=1
 report $? "both modules load"
 turn=0
 while [ $turn -lt $turns ]; do

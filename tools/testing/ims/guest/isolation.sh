@@ -18,7 +18,7 @@ messages()
 
 echo "KTAP version 1"
 echo "1..4"
-insmod modules/idxd_ims.ko
+insmod modules/idxd_ims.ko emulated=1
 debug=$(echo /sys/kernel/debug/idxd_ims-*)
 bdf=${debug#*idxd_ims-}
 : > /tmp/messages

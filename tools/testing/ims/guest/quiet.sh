@@ -35,7 +35,7 @@ quiet()
 
 echo "KTAP version 1"
 echo "1..4"
-insmod modules/idxd_ims.ko
+insmod modules/idxd_ims.ko emulated=1
 set -- /dev/idxd_ims/*.wq0
 wq=$1
 # What happens at the first time only.

@@ -19,7 +19,7 @@ unbound()
 echo "KTAP version 1"
 echo "1..$(($# * 3 + 4))"
 slot=
-insmod $module
+insmod $module emulated=1
 report $? "the module loads"
 for device; do
 	slot=${device%% *} rest=${device#* }

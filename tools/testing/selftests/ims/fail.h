@@ -358,7 +358,9 @@ static inline int read_module(void)
 
 static inline int load_module(const char *parameters)
 {
-	return syscall(SYS_init_module, module_image, module_size, parameters) ? -errno : 0;
+	const char *all = path_of("%s %s", ims_parameters(), parameters);
+
+	return syscall(SYS_init_module, module_image, module_size, all) ? -errno : 0;
 }
 
 static inline int unload_module(void)

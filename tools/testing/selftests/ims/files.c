@@ -145,10 +145,9 @@ FIXTURE_TEARDOWN(files)
 	if (ims_bdf[0] && !exists(ims_dir)) {
 		if (!exists(path_of(PCI_DEVICES "%s", ims_bdf)))
 			write_text("/sys/bus/pci/rescan", "1");
-		if (ims_is_module())
-			ims_bind_driver("bind");
-		else
+		if (!ims_is_module())
 			ims_load("");
+		ims_give();
 	}
 	interrupt_teardown(_metadata, &self->own, NULL);
 }

@@ -286,12 +286,22 @@ static inline __printf(1, 2) const char *path_of(const char *format, ...)
 	return path;
 }
 
+/* Parameters that the driver needs on this machine. */
+static inline char *ims_parameters(void)
+{
+#ifdef IMS_SAMPLE
+	return "";
+#else
+	return getenv("IMS_PARAMETERS") ?: "";
+#endif
+}
+
 /* Loads the driver's module, from IMS_MODULE if that is set. */
 static inline int ims_load(const char *parameters)
 {
 	const char *load = getenv("IMS_MODULE") ? "insmod \"$IMS_MODULE\"" : "modprobe -q " DRIVER;
 
-	return system(path_of("%s %s", load, parameters));
+	return system(path_of("%s %s %s", load, ims_parameters(), parameters));
 }
 
 static inline int ims_unload(void)
@@ -342,6 +352,15 @@ static inline bool ims_find(void)
 static inline int ims_bind_driver(const char *what)
 {
 	return write_text(path_of("/sys/bus/pci/drivers/" DRIVER "/%s", what), ims_bdf);
+}
+
+/* If the kernel has idxd as well, the driver gets only devices that are given to it. */
+static inline void ims_give(void)
+{
+	if (exists(path_of(PCI_DEVICES "%s/driver", ims_bdf)))
+		return;
+	write_text(path_of(PCI_DEVICES "%s/driver_override", ims_bdf), DRIVER);
+	write_text("/sys/bus/pci/drivers_probe", ims_bdf);
 }
 
 /* Brings limits and counters back to what they were. */
@@ -792,10 +811,10 @@ static inline bool page_sync(void)
 	return wait_for(page_read(PAGE_SYNC));
 }
 
-/* Does the device have commands for interrupt handles? As hardware has it, a handle is a slot. */
+/* Does the device have commands for interrupt handles? Without them a handle is a slot. */
 static inline bool has_handle_commands(void)
 {
-	return !ims_page() || page_read(PAGE_HANDLE_COMMANDS);
+	return ims_page() && page_read(PAGE_HANDLE_COMMANDS);
 }
 
 /* Messages that came too late, see EXPECT_HANDLED_BUT_LATE(). None with handle commands. */

@@ -21,9 +21,13 @@ marks=0
 tmp=$(mktemp -d) && mkfifo "$tmp/to1" "$tmp/from1" "$tmp/to2" "$tmp/from2" "$tmp/to3" "$tmp/from3" ||
 	exit
 
-# The first device that the driver is for: its address, debugfs and sysfs.
+# The first device that the driver has, or is for: its address, debugfs and sysfs.
 find_device()
 {
+	for dir in /sys/kernel/debug/"$driver"-*; do
+		bdf=${dir##*"$driver-"} dev=$bus/devices/$bdf
+		[ ! -d "$dir" ] || return 0
+	done
 	for id in $ids; do
 		bdf=$(lspci -D -n -d "$id" | sed -n '1s/ .*//p')
 		[ -z "$bdf" ] || break
@@ -33,15 +37,21 @@ find_device()
 	[ -n "$bdf" ]
 }
 
-# load [PARAMETER=VALUE...]
-# shellcheck disable=SC2120 # not every test has parameters
+# load [PARAMETER=VALUE...]: after those that the machine needs.
+# shellcheck disable=SC2120,SC2086 # not every test has parameters
 load()
 {
 	if [ -n "$IMS_MODULE" ]; then
-		insmod "$IMS_MODULE" "$@"
+		insmod "$IMS_MODULE" $IMS_PARAMETERS "$@"
 	else
-		modprobe -q $driver "$@"
+		modprobe -q $driver $IMS_PARAMETERS "$@"
 	fi
+}
+
+# If the kernel has idxd as well, the driver gets only devices that are given to it.
+given()
+{
+	echo $driver > "$dev/driver_override" && echo "$bdf" > "$bus/drivers_probe"
 }
 
 loaded()

@@ -93,16 +93,10 @@ slot_control()
 	"$here/peek" "$dev/resource0" $((offset + $1 * 16 + 12))
 }
 
-# take_one [WORD...]: HOLDER 1 has an interrupt in $slot.
-take_one()
-{
-	hold 1 0 && tell 1 alloc 1 "$@" && slot=${answer##* }
-}
-
 # Nothing but the mask is set in the control word.
 control_is_clear()
 {
-	take_one && [ $(($(slot_control "$slot") & ~7)) = 0 ] && release 1
+	hold 1 0 && tell 1 alloc 1 && [ $(($(slot_control "${answer##* }") & ~7)) = 0 ] && release 1
 }
 
 ktap_print_header
@@ -111,7 +105,7 @@ is_module || skip_all "$driver is not a module"
 reload || ktap_exit_fail_msg "$driver does not load again"
 all=$(work_queues | wc -l)
 slots=$(counter slots)
-ktap_set_plan 42
+ktap_set_plan 30
 
 for parameter in wqs=129 wqs=4294967295 timeout_ms=0 timeout_ms=60001 min_slots=65537 max_slots=4294967295 max_per_file=0 \
 	max_per_file=65537; do
@@ -120,6 +114,14 @@ done
 for parameter in wqs=x min_slots=x max_slots=4294967296; do
 	check "$parameter is no number, or has too many bits" no_number $parameter
 done
+needed=$IMS_PARAMETERS IMS_PARAMETERS=
+check "emulated=2 is refused" refused emulated=2
+if grep -q -w movdir64b /proc/cpuinfo; then
+	ktap_test_skip "without MOVDIR64B the device has to be emulated: the CPU has it"
+else
+	check "without MOVDIR64B the device has to be emulated" declined -95 "MOVDIR64B" emulated=0
+fi
+IMS_PARAMETERS=$needed
 check "min_slots=5 max_slots=4 is refused" declined -22 "min_slots.*max_slots" min_slots=5 max_slots=4
 if [ "$all" -gt 1 ]; then
 	check "minimums of more than all slots are refused" \

@@ -10,7 +10,7 @@
 driver=rust_driver_ims
 # For find_device and load.
 # shellcheck disable=SC2034
-ids="1af4:10f0" IMS_MODULE=$IMS_SAMPLE_MODULE
+ids="1af4:10f0" IMS_MODULE=$IMS_SAMPLE_MODULE IMS_PARAMETERS=
 
 # Most UPDATEs that the driver makes when it binds: once, and for each queue.
 updates_once=1

@@ -334,10 +334,11 @@ static int lines_with(int kmsg, const char *words)
 	return lines;
 }
 
-/* The end of a descriptor without what comes before it. */
+/* A descriptor of no operation, with no place for its completion record. */
 static void make_error(uint32_t *portals)
 {
-	__atomic_store_n(&portals[15], 0, __ATOMIC_RELAXED);
+	for (int word = 0; word < 16; word++)
+		__atomic_store_n(&portals[word], word == 1 ? 0xff << 24 : 0, __ATOMIC_RELAXED);
 }
 
 TEST_F(interrupt, software_errors_are_counted_and_said_once)

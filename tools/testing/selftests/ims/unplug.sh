@@ -99,12 +99,13 @@ unplugged()
 
 works()
 {
+	[ -e "$dev/driver" ] || given || return 1
 	wait_for test -c "$(node 1)" && counter_is used 0 && delivers 0 && delivers 1
 }
 
 switched_on()
 {
-	echo 1 > "$power" && works
+	echo 1 > "$power" && wait_for test -e "$dev" && works
 }
 
 log_is_short()
