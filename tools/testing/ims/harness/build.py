@@ -22,8 +22,8 @@ def kernels_and_selftests():
             make(f"{one.label('kernel')} and modules", kernel.Kernel(source, one))
         make("selftests", kernel.Selftests(source))
     (paths.OUT / "modules").mkdir(exist_ok=True)  # a guest's init puts those of its kernel there
-    scripts = paths.BENCH / "guest"
-    sync.mirror(scripts, paths.OUT / "guest", sync.walk(scripts))
+    for scripts in ("guest", "hardware"):
+        sync.mirror(paths.BENCH / scripts, paths.OUT / scripts, sync.walk(paths.BENCH / scripts))
 
 
 def make(what, build):
