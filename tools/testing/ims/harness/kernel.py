@@ -14,6 +14,8 @@ from .say import Failure, Step
 TEST_MODULES = paths.BENCH / "modules"
 DRIVER = paths.REPO / "drivers/dma/idxd_ims"
 SELFTESTS = "tools/testing/selftests/ims"
+# What the kernel's own collection `vfio` is built with.
+EIGHT_STORES = paths.BENCH / "vfio/eight-stores.h"
 
 # rustc's, so that C helpers can be inlined into Rust code. The host has what it has.
 LLVM = "-22" if paths.TOOLCHAIN == "root" else ""
@@ -162,7 +164,7 @@ class Kernel(Build):
 
 
 class Selftests(Build):
-    """The collection `ims`: the same programs for all kernels."""
+    """The collections `ims` and `vfio`: the same programs for all kernels."""
 
     log = "selftests.log"
 
@@ -172,7 +174,7 @@ class Selftests(Build):
 
     def made_of(self):
         headers = [p for p in self.ours(selftests=False) if p.suffix == ".h"]
-        return self.ours(selftests=True) + headers
+        return self.ours(selftests=True) + headers + [EIGHT_STORES]
 
     def build(self, step):
         env = environment()
@@ -180,12 +182,16 @@ class Selftests(Build):
         shutil.rmtree(self.install, ignore_errors=True)
         if not (self.tree.source / SELFTESTS).exists():
             return
+        # At one path for all clones: the objects depend on it.
+        include = self.dir / EIGHT_STORES.name
+        sync.copy(EIGHT_STORES, include)
         step.run(self.make("headers"), env=env, what="make headers")
         step.run(
             [
-                *("make", "-C", self.tree.source / "tools/testing/selftests", "TARGETS=ims"),
+                *("make", "-C", self.tree.source / "tools/testing/selftests", "TARGETS=ims vfio"),
                 *(f"LLVM={LLVM or 1}", f"O={self.dir}", f"INSTALL_PATH={self.install}", "FORCE_TARGETS=1"),
-                *(f"KHDR_INCLUDES=-isystem {self.dir}/usr/include", "install"),
+                *(f"KHDR_INCLUDES=-isystem {self.dir}/usr/include", f"EXTRA_CFLAGS=-include {include}"),
+                "install",
             ],
             env=env,
             what="building the selftests",
