@@ -40,7 +40,7 @@ $(TARGETS):
 #: Targets
 #:   run          set up, build, boot a guest with the device, and show interrupts from its message store
 #:   check        every test, as TAP; the last line is "N passed, N failed, N skipped"
-#:   check-debug  the same on the debug and the real-time kernel: check KERNELS='debug rt'
+#:   check-debug  the same on the other kernels, and builds: check KERNELS='debug rt cfi builtin'
 #:   soak         interrupts under fire, for long: as check
 #:   bench        Rust, C and MSI-X measured side by side: a table, and in out/bench figures and plots
 #:   build        what run and check build: kernel, module, selftests, device models (into out/)
@@ -58,10 +58,11 @@ $(TARGETS):
 #:   ACCEL=tcg|kvm          QEMU's accelerator; default: kvm where the CPU has it and /dev/kvm is usable
 #:   CPUS=N                 virtual CPUs of a guest, 1 to 16 (default 2)
 #:   V=1                    show what the steps print as well as logging it
-#:   KERNELS='NAME...'      plain (default), debug (KASAN, lockdep, kmemleak, fault injection), rt (PREEMPT_RT);
-#:                          build, check: any of them; run, boot, guest: one
+#:   KERNELS='NAME...'      plain (default), debug (KASAN, lockdep, kmemleak, fault injection), rt (PREEMPT_RT),
+#:                          cfi (kCFI, MODVERSIONS), builtin (the driver built in, no PM_SLEEP, no inline
+#:                          helpers); build, check: any of them; run, boot, guest: one
 #:   ONLY=GLOB              check: only the stages so named (lint model misuse bench kunit core e2e refusal
-#:                          chaos isolation referee)
+#:                          chaos life isolation referee)
 #:   SOAK=N                 soak: interrupts raised on each machine (default 1000000); 0: none
 #:   SEED=N                 soak: what is done meanwhile follows from it (default 1)
 #:   CHAOS=N                soak: hostile devices, one a seed from 1 on (default 1000); 0: none

@@ -55,6 +55,13 @@ VARIANTS = {
             append="kunit.filter_glob=rust_kernel_ims*",
             machines=("vtd-x2apic", "amdvi"),
         ),
+        Variant("cfi", "kernel-cfi.config", machines=("vtd-x2apic",)),
+        Variant(
+            "builtin",
+            "kernel-builtin.config",
+            append="idxd_ims.emulated=1",
+            machines=("vtd-x2apic",),
+        ),
     )
 }
 
