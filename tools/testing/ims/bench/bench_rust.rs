@@ -116,10 +116,7 @@ impl<'a> State<'a> {
         let slots = regs.try_read(GENCAP)?.max_ims_mult().get() as u32 * IMS_MULT;
         // CAST: The field has 16 bits.
         let offset = regs.try_read(OFFSETS)?.ims().get() as usize * TABLE_MULT;
-        let chip = Chip {
-            slots: MmioArray::new(regs, offset, slots)?,
-            control: 0,
-        };
+        let chip = Chip(MmioArray::new(regs, offset, slots)?);
         let domain = Domain::new(holder, slots, chip)?;
         let handlers = holder.handlers();
         let requested = request(handlers, domain.alloc()?)?;

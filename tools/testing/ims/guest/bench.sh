@@ -5,6 +5,8 @@
 contestants="rust c layered msix"
 modules=/mnt/bench/modules
 device=/sys/bus/pci/devices/0000:00:08.0
+# The contestants have the device's ids.
+echo >$device/driver_override
 
 # file CONTESTANT NAME: its path, if it has such a file.
 file()

@@ -34,7 +34,9 @@ class Boot:
     model: tuple | None = None  # the model's options; None: no device
     others: tuple = ()  # options of further devices
     device: str = "dsa"  # what they all are: see machine.DEVICES
-    sleeps: bool = False  # the guest is to be suspended
+    sleeps: bool = False  # the guest is to be suspended: it runs from memory, and has a disk
+    boots: int = 1  # of a kernel, one after the other; each runs `run`
+    starts: int = 1  # of QEMU, for these
     ports: bool = False  # each sits in a port, to be unplugged from
     append: str = "kunit.enable=0"
     deadline: int = 120  # seconds, for the whole boot on the plain kernel
@@ -43,7 +45,9 @@ class Boot:
     qemu: tuple = ()
     accel: str = paths.ACCEL
     cpus: int = paths.CPUS
+    memory: str = ""  # if not the kernel's
     trace: tuple = ()  # what QEMU is to print once the guest asks for that
+    faults: bool = False  # the device is to access memory that it has not
     expect: tuple = ()  # patterns that the kernel's log must show
     check: Callable | None = None  # problems that it finds with the outcome
     replay: str = ""  # the command to see a seed again that fails; SEED stands for it
@@ -68,6 +72,10 @@ class Outcome:
     problems: list = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     log: Path | None = None
+
+    def kernels(self):
+        """How many have booted."""
+        return sum("] Linux version " in line for line in self.console)
 
 
 class Guest:
@@ -94,8 +102,11 @@ class Guest:
             stack.callback(self.stop_models)
             self.start_models(scratch)
             if not self.outcome.problems:
-                qemu = self.start_qemu(scratch, stack)
-                self.follow(qemu, start + self.boot.deadline * self.slow)
+                command = self.command(scratch, stack)
+                for _ in range(self.boot.starts):
+                    if not self.outcome.problems:
+                        qemu = self.start_qemu(command, stack)
+                        self.follow(qemu, start + self.boot.deadline * self.slow)
                 self.judge()
             for problem in self.outcome.problems:
                 self.log.write(f"problem: {problem}\n")
@@ -141,12 +152,17 @@ class Guest:
         for model in self.models.values():
             procs.stop(model)
 
-    def start_qemu(self, scratch, stack):
+    def command(self, scratch, stack):
+        """QEMU's, with what it is connected to."""
         boot = self.boot
         command = machine.qemu(
-            boot.machine, boot.kernel.memory, boot.cpu, boot.qemu, boot.accel, boot.cpus
+            boot.machine, boot.memory or boot.kernel.memory, boot.cpu, boot.qemu, boot.accel, boot.cpus
         )
-        command += machine.shares(self.boot.sleeps)
+        if boot.boots > boot.starts:
+            command += ["-action", "reboot=reset"]
+        command += machine.shares()
+        if boot.sleeps:
+            command += machine.disk(scratch / "disk")
         for name in ("console", "guest"):
             fifo = scratch / name
             os.mkfifo(fifo)
@@ -155,10 +171,13 @@ class Guest:
             command += ["-chardev", f"file,id={name},path={fifo}{answers}", "-serial", f"chardev:{name}"]
         self.host = stack.enter_context(contextlib.closing(host.Host(self, scratch / "qmp")))
         command += ["-qmp", f"unix:{self.host.path},server=on,wait=off"]
-        if self.boot.ports:
-            command += machine.ports(len(self.devices), self.boot.device)
+        if boot.ports:
+            command += machine.ports(len(self.devices), boot.device)
         command += machine.devices(self.devices)
-        command += machine.kernel(self.boot.machine, self.boot.kernel, self.append())
+        return command + machine.kernel(boot.machine, boot.kernel, self.append())
+
+    def start_qemu(self, command, stack):
+        self.host.close()
         self.log.write("$ " + " ".join(map(str, command)) + "\n")
         qemu = procs.start(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -181,7 +200,8 @@ class Guest:
         run = base64.b64encode("".join(line + "\n" for line in self.boot.run).encode()).decode()
         model = ",".join(self.boot.model or ()).replace(" ", "")
         with_model = f"ims.model={model or 'default'}" if self.boot.model is not None else ""
-        return f"{self.boot.append} {with_model} ims.run={run}"
+        sleeps = "ims.sleeps resume=/dev/vda" if self.boot.sleeps else ""
+        return f"{self.boot.append} {with_model} {sleeps} ims.run={run}"
 
     def listen(self, stream, name):
         os.set_blocking(stream.fileno(), False)
@@ -262,7 +282,10 @@ class Guest:
             self.asked.append(line.removeprefix("@@ims ask "))
             return
         elif source == "guest" and line.startswith("@@ims begin "):
-            commands.append(Command(line.removeprefix("@@ims begin "), []))
+            text = line.removeprefix("@@ims begin ")
+            # The kernel before had begun with it.
+            if not commands or (commands[-1].text, commands[-1].status) != (text, None):
+                commands.append(Command(text, []))
             return
         elif source == "guest" and line.startswith("@@ims end "):
             commands[-1].status = int(line.split()[2])
@@ -278,7 +301,12 @@ class Guest:
         console = self.outcome.console
         if not self.done and not any(p.startswith("hang") for p in self.outcome.problems):
             self.problem("crash: the guest ended before its commands did")
+        booted = self.outcome.kernels()
+        if booted != self.boot.boots:
+            self.problem(f"{booted} kernels have booted, not {self.boot.boots}")
         is_hostile = "--chaos" in (self.boot.model or ())
+        if self.boot.faults:
+            console = [line for line in console if not splat.DMA_FAULT.search(line)]
         splats = splat.find(console, is_hostile)
         self.outcome.problems += [f"kernel log: {line}" for line in splats]
         if not is_hostile:  # such a device loses and changes what the driver writes

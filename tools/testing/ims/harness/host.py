@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What a guest can ask of the host: it prints `@@ims ask WORD NUMBER` and reads a line, "ok" or why not.
+"""What a guest can ask of the host: it prints `@@ims ask WORD NUMBER` and reads a line: "ok", why not, or
+the answer.
 
 The number is that of a device model. See unplug.sh and suspend.c in selftests/ims."""
 
@@ -44,6 +45,7 @@ class Qmp:
             raise Refused(f"{command}: QEMU does not answer")
         if "error" in self.answers[0]:
             raise Refused(f"{command}: {self.answers[0]['error']['desc']}")
+        return self.answers[0]["return"]
 
     def happened(self, event, **data):
         """Whether the event is among those since they were cleared."""
@@ -65,11 +67,16 @@ class Host:
             "knock": lambda _: self.set_knocks(time.monotonic()),
             "silence": lambda _: self.set_knocks(None),
             "trace": self.trace,
+            "correctable": lambda number: self.inject(number, "BAD_TLP"),
+            "non-fatal": lambda number: self.inject(number, "COMP_TIME"),
+            "fatal": lambda number: self.inject(number, "MALF_TLP"),
+            "kernels": lambda _: str(self.guest.outcome.kernels()),
         }
 
     def close(self):
         if self.monitor:
             self.monitor.close()
+        self.monitor = None
 
     def obey(self, words):
         """Do what a guest asks for; return the answer."""
@@ -78,10 +85,9 @@ class Host:
             self.guest.problem(f"the guest asked for '{words}', which the harness does not know")
             return "what?"
         try:
-            self.jobs[word](int(number))
+            return self.jobs[word](int(number)) or "ok"
         except (Refused, OSError) as error:
             return str(error)
-        return "ok"
 
     def qmp(self):
         if not self.monitor:
@@ -133,3 +139,10 @@ class Host:
         """From now on QEMU prints what the guest's boot says."""
         for event in self.guest.boot.trace:
             self.qmp().execute("trace-event-set-state", name=event, enable=True)
+
+    def inject(self, number, error):
+        """The port of the device reports an error, as PCI Express has it."""
+        line = f"pcie_aer_inject_error port{number} {error}"
+        answer = self.qmp().execute("human-monitor-command", **{"command-line": line})
+        if not answer.startswith("OK"):
+            raise Refused(f"{line}: {answer.strip()}")

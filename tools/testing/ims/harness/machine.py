@@ -55,20 +55,23 @@ def qemu(kind, memory, cpu="max", extra=(), accel=paths.ACCEL, cpus=paths.CPUS):
     ]
 
 
-def shares(sleeps=False):
+def shares():
     """Two read-only 9p trees: the root, and the clone's out/ that the guest sees as /mnt."""
     words = []
     for number, (tag, path) in enumerate((("/dev/root", paths.GUEST_ROOT), ("out", paths.OUT))):
         fsdev = f"local,id=fs{number},path={path},security_model=none,readonly=on,multidevs=remap"
-        place = ""
-        if sleeps:
-            # Linux resets a virtio device that may lose its state, and 9p does not come back. Such
-            # a device can only promise to keep it as one of PCI Express, in a port.
-            port = f"pcie-root-port,id=share{number},chassis=2,slot={number}"
-            words += ["-device", port]
-            place = f",bus=share{number},x-pcie-pm-no-soft-reset=on"
-        words += ["-fsdev", fsdev, "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag={tag}{place}"]
+        words += ["-fsdev", fsdev, "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag={tag}"]
     return words
+
+
+DISK_SIZE = 1 << 30  # bytes, of which a guest that hibernates fills what it has in use
+
+
+def disk(path):
+    """An empty disk to hibernate to."""
+    with open(path, "wb") as file:
+        file.truncate(DISK_SIZE)
+    return ["-drive", f"if=virtio,format=raw,file={path}"]
 
 
 # Devices that a guest can have: the program in out/ that models it, and its PCI ID.

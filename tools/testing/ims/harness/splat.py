@@ -35,9 +35,20 @@ TRAP = re.compile(r"unexpected IRQ trap")
 TAKEN_DOWN = re.compile(r"IRQ_NOREQUEST set")
 
 
+# What VT-d says of an access to memory that is not mapped.
+DMA_FAULT = re.compile(r"DRHD: handling fault|DMAR: \[DMA ")
+
+# Of guest/next-kernel.sh: what a kernel says of its end when it is told to crash, and what the next one says
+# of interrupts that still come until the driver resets the device.
+CRASH = re.compile(r"sysrq: Trigger a crash")
+NEXT = re.compile(r"\] Linux version ")
+STRAY = re.compile(r"No irq handler for|INTR-REMAP|DRHD: handling fault")
+BOUND = re.compile(r"message store slots$")
+
+
 def find(lines, is_hostile=False):
     """The offending lines, without those that the core prints of interrupts that it takes down."""
-    lines = list(without_pciehp(lines))
+    lines = list(without_crash(without_pciehp(lines)))
     for number, line in enumerate(lines):
         if TRAP.search(line) and (is_hostile or any(map(TAKEN_DOWN.search, lines[max(number - 6, 0) : number]))):
             continue
@@ -57,3 +68,16 @@ def without_pciehp(lines):
                 yield from report
             report = []
     yield from report
+
+
+def without_crash(lines):
+    left_out = None
+    for line in lines:
+        if CRASH.search(line):
+            left_out = re.compile("")
+        elif left_out and NEXT.search(line):
+            left_out = STRAY
+        elif BOUND.search(line):
+            left_out = None
+        if not (left_out and left_out.search(line)):
+            yield line

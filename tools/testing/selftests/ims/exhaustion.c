@@ -169,12 +169,49 @@ TEST_F_TIMEOUT(ims, beyond_vectors, 60)
 	deliver_one(_metadata, &irqs[0]);
 }
 
+static const char cpu1_online[] = "/sys/devices/system/cpu/cpu1/online";
+
+/* A CPU goes offline only if the others have room for its interrupts. */
+TEST_F_TIMEOUT(ims, cpu_offline_without_vectors, 60)
+{
+	static struct ims_irq irqs[MANY];
+	int file = ims_open(0), count, full, few;
+
+	if (access(cpu1_online, W_OK) || sysconf(_SC_NPROCESSORS_ONLN) != 2)
+		SKIP(return, "there is no second CPU, or a third");
+	count = alloc_many(_metadata, file, irqs, MANY);
+	full = bind_until_full(_metadata, irqs, 0, count);
+	if (full == count)
+		SKIP(return, "vectors for all of %d", count);
+	EXPECT_EQ(-ENOSPC, write_text(cpu1_online, "0"));
+	for (int i = 0; i < full; i++)
+		deliver_one(_metadata, &irqs[i]);
+
+	few = full / 4;
+	for (int i = few; i < full; i++)
+		ASSERT_EQ(0, ims_bind(&irqs[i], -1));
+	ASSERT_EQ(0, write_text(cpu1_online, "0"));
+	for (int i = 0; i < few; i++)
+		deliver_one(_metadata, &irqs[i]);
+	/* The one CPU is full sooner. */
+	few += bind_until_full(_metadata, irqs, few, count - few);
+	EXPECT_GT(full, few);
+	EXPECT_EQ(0, bind_until_full(_metadata, irqs, few, 1));
+	for (int i = 0; i < few; i++)
+		deliver_one(_metadata, &irqs[i]);
+
+	ASSERT_EQ(0, write_text(cpu1_online, "1"));
+	EXPECT_EQ(full, few + bind_until_full(_metadata, irqs, few, count - few));
+	for (int i = 0; i < full; i++)
+		deliver_one(_metadata, &irqs[i]);
+}
+
 /*
  * At the limits, with processes on all CPUs that allocate, bind and free at random. All
  * but some slots or remapping entries are in use, and all but some vectors.
  */
 #define ALLOCATIONS 80
-#define STORM_MS 60000
+#define STORM_MS (60000 * slow())
 #define FREE_SLOTS 16
 #define FREE_VECTORS 8
 #define QUOTA 6

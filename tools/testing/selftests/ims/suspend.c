@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Suspend with live interrupts: as deep as pm_test goes, and to idle until the host knocks.
- * IMS_HOST is the serial line where that listens: it takes a line `@@ims ask WORD NUMBER`.
+ * Suspend and hibernation with live interrupts: as deep as pm_test goes; to idle, until the host
+ * knocks; and to disk, where another kernel boots and restores this one. IMS_HOST is the
+ * serial line where that listens: it takes a line `@@ims ask WORD NUMBER`.
  */
 #include "kept.h"
 
 #define POWER "/sys/power/"
+#define MOST_INTERRUPTS 2048
 #define TEST_DELAY "/sys/module/suspend/parameters/pm_test_delay"
 
 FIXTURE(suspend) {
@@ -53,6 +55,8 @@ FIXTURE_VARIANT(suspend) {
 FIXTURE_VARIANT_ADD(suspend, s2idle_devices) { "freeze", "devices", false };
 FIXTURE_VARIANT_ADD(suspend, s2idle_platform) { "freeze", "platform", false };
 FIXTURE_VARIANT_ADD(suspend, s3_core) { "mem", "core", true };
+FIXTURE_VARIANT_ADD(suspend, disk_devices) { "disk", "devices", false };
+FIXTURE_VARIANT_ADD(suspend, disk_core) { "disk", "core", true };
 
 static const char *missing_for(const char *state, const char *level)
 {
@@ -89,21 +93,21 @@ TEST_F_TIMEOUT(suspend, keeps_all, 60)
 	expect_kept(_metadata, &self->kept.kept);
 }
 
-FIXTURE(idle) {
+FIXTURE(asleep) {
 	FIXTURE_DATA(kept) kept;
 };
 
-FIXTURE_SETUP(idle)
+FIXTURE_SETUP(asleep)
 {
 	kept_setup(_metadata, &self->kept, NULL);
 }
 
-FIXTURE_TEARDOWN(idle)
+FIXTURE_TEARDOWN(asleep)
 {
 	kept_teardown(_metadata, &self->kept, NULL);
 }
 
-TEST_F_TIMEOUT(idle, keeps_all, 60)
+TEST_F_TIMEOUT(asleep, in_s2idle, 60)
 {
 	const char *host = getenv("IMS_HOST"), *wakeup;
 
@@ -116,6 +120,51 @@ TEST_F_TIMEOUT(idle, keeps_all, 60)
 	ASSERT_EQ(0, sleep_and_wake("freeze", "none"));
 	ASSERT_TRUE(host_does(host, "silence"));
 	EXPECT_EQ(self->kept.kept.cpu, cpu_of(&self->kept.kept.moved));
+	expect_kept(_metadata, &self->kept.kept);
+}
+
+/* While the interrupts have more vectors than one CPU, the others cannot go offline. */
+TEST_F_TIMEOUT(asleep, not_without_vectors, 60)
+{
+	const char *missing = missing_for("mem", "core");
+	static struct ims_irq irqs[MOST_INTERRUPTS];
+	int file = ims_open(0), count = 0, err;
+
+	if (missing)
+		SKIP(return, "there is no %s", missing);
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, "there is one CPU");
+	while (!(err = ims_alloc(file, new_eventfd(), &irqs[count])))
+		ASSERT_GT(MOST_INTERRUPTS, ++count);
+	ASSERT_EQ(-ENOSPC, err);
+	if (ims_alloc(file, -1, &irqs[count]))
+		SKIP(return, "there is a vector for each of %d interrupts", count);
+	ASSERT_EQ(0, ims_free(&irqs[count]));
+
+	EXPECT_EQ(-ENOSPC, sleep_and_wake("mem", "core"));
+	for (int i = 0; i < count; i++)
+		raise_one(_metadata, &irqs[i], 1);
+	for (int i = 1; i < count; i++)
+		ASSERT_EQ(0, ims_free(&irqs[i]));
+	EXPECT_EQ(0, sleep_and_wake("mem", "core"));
+	raise_one(_metadata, &irqs[0], 2);
+	EXPECT_ARRIVED_IN_ALL(&irqs[0], 2);
+}
+
+/* The kernel's line has to say resume=. */
+TEST_F_TIMEOUT(asleep, on_disk, 120)
+{
+	char line[128];
+
+	if (!getenv("IMS_HOST"))
+		SKIP(return, "nobody has said that this machine may reboot");
+	if (!has_word(POWER "state", "disk") || !read_line(line, sizeof(line), POWER "resume") ||
+	    !strcmp(line, "0:0"))
+		SKIP(return, "there is nothing to hibernate to");
+	ASSERT_EQ(0, write_text(POWER "disk", "reboot"));
+	hold(_metadata, &self->kept.kept);
+	ASSERT_EQ(0, sleep_and_wake("disk", "none"));
+	EXPECT_LT(0, page_read(PAGE_RESETS)) TH_LOG("the device was not reset");
 	expect_kept(_metadata, &self->kept.kept);
 }
 
