@@ -97,7 +97,7 @@ impl Device<'_> {
         let engines = u64::MAX >> (64 - caps.engines.min(64));
         self.regs
             .try_write64(engines, caps.grpcfg + grpcfg::ENGINES)?;
-        // As the driver idxd chooses them: A is for memory that is not local.
+        // The driver idxd chooses the same traffic classes.
         let tc_a = u64::from(self.regs.read(VERSION).version().get() <= VERSION_2);
         // All read buffers.
         let flags = GroupFlags::zeroed()

@@ -201,7 +201,7 @@ fn publish<'s, 'b>(state: &'s State<'b>, publisher: &Publisher<'_, 's, HeldState
 
 struct Driver<'a>(&'a HeldState);
 
-// Where the kernel has idxd, a device is for this driver if its driver_override says so.
+// If idxd is enabled as well, this driver binds only by driver_override.
 #[cfg(CONFIG_INTEL_IDXD)]
 kernel::pci_device_table!(PCI_TABLE, <Driver<'static> as pci::Driver>::IdInfo, []);
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Kernels without what ours depends on: the rest of it builds, and Kconfig leaves out what does not."""
 
-import subprocess
-
 from . import kernel, paths, sync, tree, variant
 from .tap import Result, failed
 
@@ -30,16 +28,7 @@ class Builds(kernel.Build):
 
     def run(self, *command):
         """Behind the guests that run at the same time."""
-        done = subprocess.run(
-            ["nice", "-n", "19", *command],
-            env=kernel.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        done = kernel.captured("nice", "-n", "19", *command)
         with self.log.open("a") as log:
             log.write(done.stdout)
         return done.returncode == 0

@@ -52,6 +52,20 @@ def environment():
     return {**os.environ, **fixed}
 
 
+def captured(*command):
+    """The result of a command that may fail, with what it printed."""
+    return subprocess.run(
+        command,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
 class Build:
     """Something built from the kernel tree, in a directory of the cache."""
 

@@ -6,7 +6,6 @@ its code. A program must have exactly the errors that it says. One that says non
 """
 
 import re
-import subprocess
 
 from . import kernel, paths, sync, tree, variant
 from .tap import SKIP, Result, failed
@@ -35,18 +34,9 @@ def compile_all(names):
     # Without the objects of the last time.
     sync.mirror(SOURCE, OUT, sync.walk(SOURCE))
     sync.write(OUT / "Kbuild", "".join(f"obj-m += {name}.o\n" for name in names).encode())
-    done = subprocess.run(
-        [
-            *built.make("--keep-going", f"M={OUT}", "KRUSTFLAGS=-Awarnings"),
-            *(f"{name}.o" for name in names),
-        ],
-        env=kernel.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
+    done = kernel.captured(
+        *built.make("--keep-going", f"M={OUT}", "KRUSTFLAGS=-Awarnings"),
+        *(f"{name}.o" for name in names),
     )
     sync.write(paths.LOG / "misuse.log", done.stdout.encode())
     return done.stdout

@@ -202,7 +202,7 @@ fn an_invalid_handle_is_a_software_error_too() {
         assert_eq!(bench.get64(SWERR + 8), info);
         assert_eq!(bench.interrupts(), []);
     }
-    // Handle 0, which nobody has requested.
+    // No handle has been requested.
     let bench = Bench::enabled(Config {
         handles: HandleMode::Mapped,
         ..Kind::V2.config()
