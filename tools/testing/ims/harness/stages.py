@@ -30,10 +30,9 @@ FORGETFUL = {"model": (*DEVICE, "--d3-resets"), "qemu": asleep.LOG, "check": asl
 # their own; the others share two per machine.
 SPECIAL: dict[str, dict] = {
     # More interrupts than the CPUs have vectors, or AMD-Vi's remapping table has entries.
-    # The device's own reset does not mask the slots. TODO: Without commands for interrupt handles, which
-    # take time, one bind in a storm at the maximum was refused for lack of a vector, twice in eight runs.
+    # The device's own reset does not mask the slots.
     "exhaustion": {
-        "model": ("--like", "virtual", "--slots", "2048", "--reset-keeps-interrupts", *USED),
+        "model": ("--slots", "2048", "--reset-keeps-interrupts", *USED),
         "deadline": 240,
     },
     # Two devices that are unplugged. On PREEMPT_RT whoever asks pciehp for that through sysfs waits for
@@ -308,7 +307,7 @@ def isolated(kernel):
 def core(kernel):
     """What patches/ changes, without the library."""
     # A vector that is freed while an interrupt of it is pending.
-    yield Boot("vectors", run=("sh guest/module.sh vectors 9",))
+    yield Boot("vectors", run=("sh guest/module.sh vectors 10",))
     # The message store of a driver in C.
     if has_model():
         yield Boot("store", run=("sh guest/module.sh store 2",), model=())
