@@ -42,13 +42,14 @@ SPECIAL: dict[str, dict] = {
     # One that forgets in D3hot what it was told.
     "reset": FORGETFUL,
     # It has more slots than two CPUs have vectors. It hibernates, too: another kernel boots, and restores
-    # the one before.
+    # the one before. Without PM_SLEEP nothing sleeps.
     "suspend": {
         **FORGETFUL,
         "model": ("--slots", "512", "--pasid", "--d3-resets"),
         "sleeps": True,
         "boots": 2,
         "deadline": 240,
+        "kernels": ("plain", "debug", "rt", "cfi"),
     },
     # Each allocation fails once, on the kernel that can have it fail.
     "fail": {"model": VIRTUAL, "kernels": ("debug",), "deadline": 600},

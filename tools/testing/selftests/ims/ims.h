@@ -314,6 +314,11 @@ static inline bool ims_is_module(void)
 	return exists("/sys/module/" DRIVER "/initstate");
 }
 
+static inline bool ims_is_built_in(void)
+{
+	return exists("/sys/module/" DRIVER) && !ims_is_module();
+}
+
 /* Is there a device that the driver is for? */
 static inline bool ims_present(void)
 {
