@@ -93,7 +93,7 @@ equals "max_transfer_size" "$dev/max_transfer_size" 2147483648
 equals "gen_cap" "$dev/gen_cap" 0x40915f0107
 # The driver hides BATCH from users of this device generation.
 equals "op_cap" "$dev/op_cap" \
-	"00000000,00000000,00000000,00000000,00000000,00000000,00000000,0000003d"
+	"00000000,00000000,00000000,00000000,00000000,00000000,00000000,0001003d"
 for kind in wq engine group; do
 	set -- $bus/devices/${kind}0.*
 	check "4 of ${kind}0.x" test $# = 4

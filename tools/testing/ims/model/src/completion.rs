@@ -26,6 +26,8 @@ pub mod status {
     /// The completion record could not be written.
     pub const CRA_XLAT: u8 = 0x1a;
     pub const CRA_ALIGN: u8 = 0x1b;
+    /// Another address is misaligned: that of a CRC seed.
+    pub const ADDR_ALIGN: u8 = 0x1c;
     /// A read failed; with ATS disabled also by a translation fault.
     pub const HW_READ: u8 = 0x20;
     /// A write failed, or the readback of the destination.
@@ -42,6 +44,7 @@ pub enum Operand {
     Unknown = 0,
     /// Also a descriptor list.
     Source = 1,
+    /// Also the seed of a CRC.
     Source2 = 2,
     Destination = 3,
     Record = 5,
@@ -57,7 +60,10 @@ pub struct Completion {
     /// Bytes, if it stopped before the end (8.2.4), or descriptors of a batch.
     pub completed: u32,
     pub fault_address: u64,
+    /// If the status is that flags are invalid (8.2.6).
     pub invalid_flags: u32,
+    /// CRC Value, of CRC Generation (8.3.12), in the place of the invalid flags.
+    pub crc: u32,
 }
 
 impl Completion {
@@ -87,7 +93,11 @@ impl Completion {
         }
         bytes[4..8].copy_from_slice(&self.completed.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.fault_address.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.invalid_flags.to_le_bytes());
+        let word = match self.status {
+            status::INVALID_FLAGS => self.invalid_flags,
+            _ => self.crc,
+        };
+        bytes[16..20].copy_from_slice(&word.to_le_bytes());
         bytes
     }
 }
@@ -104,17 +114,30 @@ mod tests {
             operand: Operand::Destination,
             completed: 0x0706_0504,
             fault_address: 0x0f0e_0d0c_0b0a_0908,
-            invalid_flags: 0x0012_1110,
+            invalid_flags: 0,
+            crc: 0x1312_1110,
         };
         let mut expected = [0u8; 32];
         expected[0] = 0x83;
         expected[1] = 0x22;
-        for (index, byte) in expected.iter_mut().enumerate().take(19).skip(4) {
+        for (index, byte) in expected.iter_mut().enumerate().take(20).skip(4) {
             *byte = index as u8;
         }
         assert_eq!(record.bytes(false), expected);
         expected[2] = 6;
         assert_eq!(record.bytes(true), expected);
+    }
+
+    #[test]
+    fn invalid_flags_and_crc_share_a_place() {
+        let record = |status| Completion {
+            invalid_flags: 0x0012_3456,
+            crc: 0x89ab_cdef,
+            ..Completion::new(status)
+        };
+        let place = |status| record(status).bytes(true)[16..24].to_vec();
+        assert_eq!(place(0x11), [0x56, 0x34, 0x12, 0, 0, 0, 0, 0]);
+        assert_eq!(place(0x01), [0xef, 0xcd, 0xab, 0x89, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -69,8 +69,8 @@ pub const READ_BUFFERS_PER_ENGINE: u64 = 4;
 const IN_PROGRESS: u64 = 16 << 16 | 128 << 8;
 
 /// Operation codes that the model performs, a bit for each (9.2.6): No-op,
-/// Batch, Drain, Memory Move, Fill, Compare.
-pub const OPCAP: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5;
+/// Batch, Drain, Memory Move, Fill, Compare, CRC Generation.
+pub const OPCAP: u64 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 16;
 
 impl Config {
     /// GENCAP (9.2.2), for `slots` IMS slots.

@@ -15,6 +15,7 @@ pub mod opcode {
     pub const MEMMOVE: u8 = 3;
     pub const MEMFILL: u8 = 4;
     pub const COMPARE: u8 = 5;
+    pub const CRCGEN: u8 = 0x10;
 }
 
 /// Flags (table 8-3), by their names in `enum dsa_op_flags`.
@@ -36,6 +37,7 @@ pub mod flag {
     pub const CC1: u32 = 1 << 8;
     pub const ADDR1_TCS: u32 = 1 << 9;
     pub const ADDR2_TCS: u32 = 1 << 10;
+    pub const ADDR3_TCS: u32 = 1 << 11;
     /// Traffic class of the completion record.
     pub const CR_TCS: u32 = 1 << 12;
     /// Strict ordering.
@@ -44,6 +46,12 @@ pub mod flag {
     pub const CC2: u32 = 1 << 14;
     /// Of BATCH: continues one that had an error (table 8-14).
     pub const BATCH_ERROR: u32 = 1 << 16;
+    /// Of CRCGEN: the seed is in memory (table 8-19).
+    pub const READ_SEED: u32 = 1 << 16;
+    /// Of CRCGEN: seed and result are neither inverted nor reflected.
+    pub const BYPASS_INVERSION: u32 = 1 << 17;
+    /// Of CRCGEN: bit 7 of a byte comes first, not bit 0.
+    pub const BYPASS_REFLECTION: u32 = 1 << 18;
     /// Of DRAIN: no implicit readback on traffic class A, B (table 8-15).
     pub const SUPPRESS_TCA: u32 = 1 << 18;
     pub const SUPPRESS_TCB: u32 = 1 << 19;
@@ -134,6 +142,16 @@ impl Descriptor {
         self.0[40]
     }
 
+    /// For CRCGEN without [`flag::READ_SEED`].
+    pub fn seed(&self) -> u32 {
+        self.dword(40)
+    }
+
+    /// For CRCGEN with [`flag::READ_SEED`].
+    pub fn seed_address(&self) -> u64 {
+        self.qword(48)
+    }
+
     /// Whether the operation is one, in this place (5.4). There are no batches
     /// in a batch, and no drains.
     pub fn is_supported(&self, limits: &Limits, in_batch: bool) -> bool {
@@ -159,7 +177,7 @@ impl Descriptor {
         let block = if limits.block_on_fault { BOF } else { 0 };
         let cache = self.valid_cache_control(limits);
         let required = match self.opcode() {
-            opcode::COMPARE => CRAV | RCR,
+            opcode::COMPARE | opcode::CRCGEN => CRAV | RCR,
             opcode::DRAIN if !self.has(RCR | RCI) => RCR | RCI,
             _ => 0,
         };
@@ -171,6 +189,10 @@ impl Descriptor {
             opcode::MEMMOVE => block | cache | ADDR1_TCS | ADDR2_TCS | STORD,
             opcode::MEMFILL => block | cache | ADDR2_TCS | STORD,
             opcode::COMPARE => block | CR | ADDR1_TCS | ADDR2_TCS,
+            // GENCAP has no CRC of 64 bits, whose flag would be 19.
+            opcode::CRCGEN => {
+                block | ADDR1_TCS | ADDR3_TCS | READ_SEED | BYPASS_INVERSION | BYPASS_REFLECTION
+            }
             _ => 0,
         };
         self.flags() & !allowed | required & !self.flags()
@@ -196,7 +218,9 @@ impl Descriptor {
     }
 
     /// Whether a field is set that this descriptor does not have (tables 5-3
-    /// and 5-4). PASID and privilege are ignored, not reserved, in a dedicated
+    /// and 5-4). Of a CRC those are the seed that its flags do not select and
+    /// the upper half of the other (8.3.12); table 5-3 lists the address of a
+    /// seed as reserved in all cases. PASID and privilege are ignored, not reserved, in a dedicated
     /// work queue and in a batch (8.1.1).
     pub fn reserved_set(&self) -> bool {
         let head = self.dword(0) & 0x7ff0_0000 != 0;
@@ -206,6 +230,8 @@ impl Descriptor {
             opcode::NOOP | opcode::DRAIN => &[(16, 36), (38, 64)],
             opcode::BATCH => &[(24, 32), (38, 64)],
             opcode::COMPARE => &[(38, 40), (41, 64)],
+            opcode::CRCGEN if self.has(flag::READ_SEED) => &[(24, 32), (38, 48), (56, 64)],
+            opcode::CRCGEN => &[(24, 32), (38, 40), (44, 64)],
             _ => &[(38, 64)],
         };
         let set = |&(from, to): &(usize, usize)| self.0[from..to].iter().any(|&byte| byte != 0);
@@ -228,6 +254,8 @@ pub mod build {
         pub destination: u64,
         pub size: u32,
         pub handle: u16,
+        pub seed: u32,
+        pub seed_address: u64,
     }
 
     impl Fields {
@@ -240,6 +268,8 @@ pub mod build {
             bytes[24..32].copy_from_slice(&self.destination.to_le_bytes());
             bytes[32..36].copy_from_slice(&self.size.to_le_bytes());
             bytes[36..38].copy_from_slice(&self.handle.to_le_bytes());
+            bytes[40..44].copy_from_slice(&self.seed.to_le_bytes());
+            bytes[48..56].copy_from_slice(&self.seed_address.to_le_bytes());
             bytes
         }
     }
@@ -265,12 +295,14 @@ mod tests {
         assert_eq!(desc.size(), 0x2322_2120);
         assert_eq!(desc.handle(), 0x2524);
         assert_eq!(desc.expected_result(), 0x28);
+        assert_eq!(desc.seed(), 0x2b2a_2928);
+        assert_eq!(desc.seed_address(), 0x3736_3534_3332_3130);
     }
 
     fn limits() -> Limits {
         Limits {
             features: Features::default(),
-            operations: std::array::from_fn(|opcode| opcode < 6),
+            operations: std::array::from_fn(|opcode| opcode < 6 || opcode == 16),
             max_xfer: 1 << 20,
             max_batch: 4,
             block_on_fault: true,
@@ -292,8 +324,9 @@ mod tests {
     fn operations_in_their_place() {
         for opcode in 0..=255 {
             let desc = desc(opcode, 0);
-            assert_eq!(desc.is_supported(&limits(), false), opcode < 6);
-            let in_batch = matches!(opcode, 0 | 3 | 4 | 5);
+            let alone = opcode < 6 || opcode == 16;
+            assert_eq!(desc.is_supported(&limits(), false), alone, "{opcode}");
+            let in_batch = matches!(opcode, 0 | 3 | 4 | 5 | 16);
             assert_eq!(desc.is_supported(&limits(), true), in_batch, "{opcode}");
         }
     }
@@ -311,6 +344,7 @@ mod tests {
             (3, 0x771e),
             (4, 0x751e),
             (5, 0x169e),
+            (16, 0x7_1a1e),
         ] {
             assert_eq!(invalid(opcode, false), all & !allowed, "{opcode}");
             assert_eq!(invalid(opcode, true), all & !allowed & !1, "fence");
@@ -327,6 +361,9 @@ mod tests {
         assert_eq!((invalid(2, 0x10), invalid(2, 0xc)), (0, 0));
         assert_eq!(invalid(5, 0), 0xc, "a comparison has a record");
         assert_eq!(invalid(5, 0x4), 0x8);
+        assert_eq!(invalid(16, 0), 0xc, "so has a CRC");
+        assert_eq!(invalid(16, 0x4), 0x8);
+        assert_eq!(invalid(16, 0x8_000c), 0x8_0000, "of 64 bits");
     }
 
     #[test]
@@ -368,18 +405,22 @@ mod tests {
 
     #[test]
     fn reserved_fields_of_each_opcode() {
-        let used: [(u8, &[(usize, usize)]); 6] = [
-            (0, &[(8, 16), (36, 38)]),
-            (1, &[(8, 24), (32, 38)]),
-            (2, &[(8, 16), (36, 38)]),
-            (3, &[(8, 38)]),
-            (4, &[(8, 38)]),
-            (5, &[(8, 38), (40, 41)]),
+        type Used = (u8, u8, &'static [(usize, usize)]);
+        let used: [Used; 8] = [
+            (0, 0, &[(8, 16), (36, 38)]),
+            (1, 0, &[(8, 24), (32, 38)]),
+            (2, 0, &[(8, 16), (36, 38)]),
+            (3, 0, &[(8, 38)]),
+            (4, 0, &[(8, 38)]),
+            (5, 0, &[(8, 38), (40, 41)]),
+            (16, 0, &[(8, 24), (32, 38), (40, 44)]),
+            (16, 1, &[(8, 24), (32, 38), (48, 56)]),
         ];
-        for (opcode, used) in used {
+        for (opcode, flags, used) in used {
             for byte in 8..SIZE {
                 let mut bytes = [0; SIZE];
                 bytes[4] = 0x14;
+                bytes[6] = flags;
                 bytes[7] = opcode;
                 bytes[byte] = 1;
                 let expected = !used.iter().any(|&(from, to)| (from..to).contains(&byte));

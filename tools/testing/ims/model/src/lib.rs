@@ -20,6 +20,7 @@ pub mod chaos;
 pub mod completion;
 pub mod config;
 pub mod counters;
+pub mod crc;
 pub mod descriptor;
 pub mod device;
 pub mod enable;

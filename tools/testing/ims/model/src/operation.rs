@@ -4,6 +4,7 @@
 
 use crate::bus::DmaError;
 use crate::completion::{status, Completion, Operand};
+use crate::crc::Crc;
 use crate::descriptor::{flag, opcode, Descriptor};
 
 /// Largest single transfer, in bytes.
@@ -23,6 +24,7 @@ pub fn perform(desc: &Descriptor, memory: &dyn Memory) -> Completion {
         opcode::MEMMOVE => read_back(desc, memory, copy(desc, memory)),
         opcode::MEMFILL => read_back(desc, memory, fill(desc, memory)),
         opcode::COMPARE => compare(desc, memory),
+        opcode::CRCGEN => crc(desc, memory),
         // One engine takes descriptors in order: DRAIN has nothing to wait for.
         _ => Completion::new(status::SUCCESS),
     }
@@ -204,6 +206,45 @@ fn compare(desc: &Descriptor, memory: &dyn Memory) -> Completion {
         result,
         completed: difference.unwrap_or(0),
         ..Completion::default()
+    }
+}
+
+/// After a page fault the record has the CRC of what was read, which is the seed of
+/// a descriptor that goes on (8.3.12).
+fn crc(desc: &Descriptor, memory: &dyn Memory) -> Completion {
+    let seed = if desc.has(flag::READ_SEED) {
+        let mut seed = [0; 4];
+        if memory.read(desc.seed_address(), &mut seed).is_err() {
+            return fault(0, desc.seed_address(), Operand::Source2);
+        }
+        u32::from_le_bytes(seed)
+    } else {
+        desc.seed()
+    };
+    let mut crc = Crc::new(
+        seed,
+        desc.has(flag::BYPASS_INVERSION),
+        desc.has(flag::BYPASS_REFLECTION),
+    );
+    let mut buffer = vec![0; CHUNK as usize];
+    for (at, len) in chunks(desc.size()) {
+        let from = desc.source().wrapping_add(at);
+        let data = &mut buffer[..len];
+        let read = transfer(from, len, false, |at, len| {
+            memory.read(from.wrapping_add(at as u64), &mut data[at..at + len])
+        });
+        crc.add(&buffer[..read]);
+        if read < len {
+            let read = read as u64;
+            return Completion {
+                crc: crc.value(),
+                ..fault(at + read, from.wrapping_add(read), Operand::Source)
+            };
+        }
+    }
+    Completion {
+        crc: crc.value(),
+        ..Completion::new(status::SUCCESS)
     }
 }
 

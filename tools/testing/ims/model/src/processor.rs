@@ -181,6 +181,10 @@ impl Execution<'_> {
         if desc.has(flag::RCI) && interrupt.is_none() {
             return fail(status::INT_HANDLE_INVAL);
         }
+        let reads_seed = desc.opcode() == opcode::CRCGEN && desc.has(flag::READ_SEED);
+        if reads_seed && desc.seed_address() % 4 != 0 {
+            return fail(status::ADDR_ALIGN);
+        }
         if desc.opcode() == opcode::BATCH {
             let least = if limits.features.batch1 { 1 } else { 2 };
             if !(least..=limits.max_batch).contains(&desc.size()) {

@@ -228,10 +228,10 @@ mod tests {
         let mut wq = Wq::new(false);
         wq.write(32, 1, u32::MAX, true);
         assert_eq!((wq.read(32), wq.operations()), (0, None));
-        assert!(wq.performs(5) && !wq.performs(6) && !wq.performs(255));
+        assert!(wq.performs(5) && wq.performs(16) && !wq.performs(6) && !wq.performs(255));
 
         let mut wq = Wq::new(true);
-        assert_eq!((wq.read(32), wq.read(36)), (0x3f, 0));
+        assert_eq!((wq.read(32), wq.read(36)), (0x1_003f, 0));
         wq.write(32, 1, u32::MAX, true);
         wq.write(60, 9, u32::MAX, true);
         assert_eq!(wq.operations(), Some([1, 0, 0, 9 << 32]));
@@ -240,6 +240,6 @@ mod tests {
         wq.write(32, 0, u32::MAX, true);
         assert_eq!(wq.read(32), 1);
         wq.reset();
-        assert_eq!((wq.read(32), wq.read(60)), (0x3f, 0));
+        assert_eq!((wq.read(32), wq.read(60)), (0x1_003f, 0));
     }
 }

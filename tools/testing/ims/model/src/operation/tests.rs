@@ -22,6 +22,7 @@ const SUCCESS: Completion = Completion {
     completed: 0,
     fault_address: 0,
     invalid_flags: 0,
+    crc: 0,
 };
 
 fn run(bus: &FakeBus, fields: Fields) -> Completion {
@@ -280,4 +281,132 @@ fn compare_finds_the_first_difference() {
     let mut bytes = fields.bytes();
     bytes[40] = 1;
     assert_eq!(perform(&Descriptor::from(bytes), &bus).status, 1);
+}
+
+#[test]
+fn memfill_is_in_the_order_of_memory() {
+    // Also in the second part of 64 KiB.
+    let bus = FakeBus::default();
+    let fields = Fields {
+        opcode: 4,
+        source: u64::from_le_bytes(*b"interrup"),
+        destination: 0x1003,
+        size: 0x1_000c,
+        ..Fields::default()
+    };
+    assert_eq!(run(&bus, fields), SUCCESS);
+    assert_eq!(bus.peek(0x1003, 9), b"interrupi");
+    assert_eq!(bus.peek(0x1003 + 0x1_0000, 13), b"interrupinte\0");
+}
+
+#[test]
+fn compare_tells_each_byte_that_differs() {
+    let size = 0x2_0001;
+    for at in [0, 1, 7, 8, 0xfff, 0x1000, 0xffff, 0x1_0000, 0x2_0000] {
+        for side in [0x2003, 0x8_0000] {
+            let bus = FakeBus::default();
+            bus.fill(side + at, &[0x80]);
+            // Behind the first one, and behind the end.
+            bus.fill(side + size, &[1]);
+            let fields = Fields {
+                opcode: 5,
+                source: 0x2003,
+                destination: 0x8_0000,
+                size: size as u32,
+                ..Fields::default()
+            };
+            let record = run(&bus, fields);
+            assert_eq!((record.status, record.result), (1, 1), "{at:#x}");
+            assert_eq!(record.completed, at as u32);
+            bus.fill(side + at, &[0]);
+            assert_eq!(run(&bus, fields), SUCCESS, "{at:#x}");
+        }
+    }
+}
+
+fn crc(size: u32) -> Fields {
+    Fields {
+        opcode: 0x10,
+        source: 0x1003,
+        size,
+        ..Fields::default()
+    }
+}
+
+#[test]
+fn crc_of_memory() {
+    let bus = FakeBus::default();
+    bus.fill(0x1003, b"123456789!");
+    let record = run(&bus, crc(9));
+    let expected = Completion {
+        crc: 0xe306_9283,
+        ..SUCCESS
+    };
+    assert_eq!(record, expected);
+    // What `CRC32` computes from the same seed, inverted and not.
+    let start = !0u32;
+    let fields = Fields {
+        flags: flag::BYPASS_INVERSION,
+        seed: start,
+        ..crc(9)
+    };
+    assert_eq!(run(&bus, fields).crc, (!0xe306_9283u32).reverse_bits());
+}
+
+#[test]
+fn crc_goes_on_from_a_seed() {
+    let bus = FakeBus::default();
+    bus.fill(0x1003, &counted(0x1_8001));
+    let whole = run(&bus, crc(0x1_8001)).crc;
+    for at in [1, 3, 0x1000, 0xffff, 0x1_0000, 0x1_8000] {
+        let seed = run(&bus, crc(at)).crc;
+        let rest = Fields {
+            source: 0x1003 + u64::from(at),
+            ..crc(0x1_8001 - at)
+        };
+        assert_eq!(run(&bus, Fields { seed, ..rest }).crc, whole, "{at:#x}");
+        // In memory, where the seed of the descriptor does not matter.
+        bus.fill(0x9_0004, &seed.to_le_bytes());
+        let rest = Fields {
+            flags: flag::READ_SEED,
+            seed_address: 0x9_0004,
+            ..rest
+        };
+        assert_eq!(run(&bus, rest).crc, whole, "{at:#x}");
+    }
+}
+
+#[test]
+fn crc_stops_at_the_page_that_fails() {
+    for completed in [0x1801, 0x1_1801] {
+        let memory = Torn::default();
+        let from = Torn::PAGE - completed;
+        memory.bus.fill(from, &counted(completed as usize));
+        let record = run_torn(&memory, 0x10, from, 0);
+        let expected = run(
+            &memory.bus,
+            Fields {
+                source: from,
+                ..crc(completed as u32)
+            },
+        );
+        assert_ne!(record.crc, 0);
+        let expected = Completion {
+            crc: expected.crc,
+            ..fault(completed, Torn::PAGE, Operand::Source)
+        };
+        assert_eq!(record, expected, "the seed of what is left");
+    }
+}
+
+#[test]
+fn crc_needs_its_seed() {
+    let bus = FakeBus::default();
+    let top = MEMORY as u64;
+    let fields = Fields {
+        flags: flag::READ_SEED,
+        seed_address: top,
+        ..crc(1)
+    };
+    assert_eq!(run(&bus, fields), fault(0, top, Operand::Source2));
 }

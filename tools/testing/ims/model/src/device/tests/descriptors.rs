@@ -93,16 +93,100 @@ fn each_check_has_its_status() {
         ..noop()
     };
     assert_eq!(bench.run(handle), 0x12, "handle without a request");
-    for opcode in [3, 4, 5] {
-        assert_eq!(size(opcode, 0), 0x13, "{opcode}: size 0");
+    for opcode in [3, 4, 5, 0x10] {
+        let destination = if opcode == 0x10 { 0 } else { 0x2000 };
+        let size = |size| {
+            bench.run(Fields {
+                opcode,
+                destination,
+                ..copy(size)
+            })
+        };
+        assert_eq!(size(0), 0x13, "{opcode}: size 0");
+        assert_eq!(size(0x1000), 0x01);
+        let more = size((1 << 20) + 1);
+        assert_eq!(more, 0x13, "{opcode}: size above the work queue's");
     }
-    assert_eq!(size(3, (1 << 20) + 1), 0x13, "size above the work queue's");
+    assert_eq!(size(0x10, 1), 0x12, "a CRC has no destination");
     let handle = Fields {
         flags: WITH_INTERRUPT,
         handle: 2048,
         ..noop()
     };
     assert_eq!(bench.run(handle), 0x19, "handle");
+}
+
+/// As [`copy`], in memory that is there.
+fn crc() -> Fields {
+    Fields {
+        opcode: 0x10,
+        destination: 0,
+        ..copy(9)
+    }
+}
+
+#[test]
+fn crc_end_to_end() {
+    let bench = Bench::enabled(Config::default());
+    bench.bus.fill(0x1000, b"123456789");
+    assert_eq!(bench.run(crc()), 0x01);
+    assert_eq!(bench.bus.peek(RECORD + 1, 15), [0; 15]);
+    // Normal operation is the CRC-32C as such, inverted at both ends (appendix A).
+    let value = 0xe306_9283u64.to_le_bytes();
+    assert_eq!(bench.bus.peek(RECORD + 16, 8), value);
+    assert_eq!(bench.bus.peek(RECORD + 24, 8), [0; 8]);
+}
+
+#[test]
+fn crc_checks() {
+    let bench = Bench::enabled(Config::default());
+    let run = |flags, seed, seed_address| {
+        bench.run(Fields {
+            flags: WITH_RECORD | flags,
+            seed,
+            seed_address,
+            ..crc()
+        })
+    };
+    assert_eq!(run(0, 1, 0), 0x01);
+    assert_eq!(run(0, 0, 0x100), 0x12, "an address of no seed");
+    assert_eq!(run(1 << 16, 0, 0x104), 0x01);
+    assert_eq!(run(1 << 16, 1, 0x104), 0x12, "two seeds");
+    for address in [0x101, 0x102, 0x107] {
+        assert_eq!(run(1 << 16, 0, address), 0x1c, "{address:#x}");
+    }
+    assert_eq!(run(7 << 16, 0, 0x104), 0x01);
+    assert_eq!(run(1 << 19, 0, 0), 0x11, "64 bits");
+    let without = Fields {
+        flags: 0x4,
+        ..crc()
+    };
+    assert_eq!(bench.run(without), 0x11, "a CRC has a record");
+    let bench = Bench::new(Kind::V2.config());
+    bench.put(WQCFG + 32, 0x3f);
+    bench.enable();
+    assert_eq!(bench.run(crc()), 0x10, "not of this work queue");
+}
+
+#[test]
+fn each_work_queue_has_its_largest_transfer() {
+    let bench = Bench::new(Config::default());
+    bench.configure(0, 2);
+    bench.configure(1, 2);
+    bench.put(WQCFG + 32 + 12, 12 | 2 << 5);
+    assert_eq!(bench.command(1, 0), 0);
+    assert_eq!((bench.command(6, 0), bench.command(6, 1)), (0, 0));
+    for (wq, size, status) in [
+        (0, 0x1000, 0x01),
+        (0, 0x1001, 0x01),
+        (1, 0x1000, 0x01),
+        (1, 0x1001, 0x13),
+    ] {
+        bench.bus.fill(RECORD, &[0; 32]);
+        bench.submit_to(wq, 2, copy(size).bytes());
+        bench.process();
+        assert_eq!(bench.bus.peek(RECORD, 1), [status], "{wq} {size:#x}");
+    }
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn enable_wq_of_later_versions() {
         assert_eq!(bench.command(1, 0), 0);
         bench.command(6, 0)
     };
-    assert_eq!(after(Kind::V2, 32, 0x3f), 0);
+    assert_eq!(after(Kind::V2, 32, 0x1_003f), 0);
     assert_eq!(after(Kind::V2, 32, 0x40), 0x2d, "not in OPCAP");
     assert_eq!(after(Kind::V2, 36, 1), 0x2d);
     assert_eq!(after(Kind::V2, 12, 0), 0x27);

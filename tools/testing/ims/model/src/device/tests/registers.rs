@@ -10,7 +10,7 @@ fn capability_registers() {
     assert_eq!(bench.get64(0x20), 0x001b_0000_0008_0080, "WQCAP");
     assert_eq!(bench.get64(0x30), 0x1_6004, "GRPCAP");
     assert_eq!(bench.get64(0x38), 4, "ENGCAP");
-    assert_eq!(bench.get64(0x40), 0x3f, "OPCAP");
+    assert_eq!(bench.get64(0x40), 0x1_003f, "OPCAP");
     assert_eq!(bench.get64(0x60), 0x0040_0002_0004_0003, "OFFSETS");
     for offset in [
         0x08, 0x18, 0x28, 0x48, 0x50, 0x58, 0x68, 0x70, 0x78, 0xb0, 0xb8, 0xe0, 0xf0, 0x180,
