@@ -78,6 +78,22 @@ fn identity_handles_are_indices() {
 }
 
 #[test]
+fn identity_handles_of_the_first_portals_are_vectors() {
+    let bench = Bench::enabled(Config::default());
+    for page in [0, 1] {
+        for (handle, status) in [(0, 0x01), (1, 0x01), (8, 0x01), (9, 0x19), (2047, 0x19)] {
+            bench.submit_to(0, page, with_handle(handle).bytes());
+            bench.process();
+            assert_eq!(bench.bus.peek(RECORD, 1), [status], "{page} {handle}");
+            let expected = (status == 0x01).then_some(Event::Signal(handle));
+            assert_eq!(bench.interrupts(), Vec::from_iter(expected));
+        }
+    }
+    // A completion is no cause of vector 0's.
+    assert_eq!(bench.get(INTCAUSE), 0);
+}
+
+#[test]
 fn no_interrupt_without_the_flag() {
     let bench = Bench::enabled(Config::default());
     bench.arm(0, 0xfee0_1000, 1);
