@@ -27,6 +27,10 @@ use crate::{
     },
     error::to_result,
     fmt,
+    mm::pinned::{
+        Mapping,
+        PinnedPages, //
+    },
     pci,
     prelude::*,
     str::{
@@ -185,7 +189,7 @@ impl Deref for PciFunction<'_> {
     }
 }
 
-impl PciFunction<'_> {
+impl<'b> PciFunction<'b> {
     /// Resets the function, see [`pci::Device::try_reset`].
     ///
     /// # Errors
@@ -194,6 +198,21 @@ impl PciFunction<'_> {
     #[inline]
     pub fn try_reset(self) -> Result {
         self.0.try_reset()
+    }
+
+    /// Maps pages of a program for the function.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`PinnedPages::map`].
+    pub fn map_pages(self, pages: PinnedPages) -> Result<Mapping<'b>> {
+        pages.map(self.0.as_ref())
+    }
+
+    /// Enables bus mastering again, see [`pci::Device::restore_master`].
+    #[inline]
+    pub fn restore_master(self) {
+        self.0.restore_master();
     }
 
     /// Disables bus mastering, see [`pci::Device::clear_master`].

@@ -170,6 +170,13 @@ impl Device<Bound> {
         to_result(unsafe { bindings::pci_try_reset_function(self.as_raw()) })
     }
 
+    /// Enables bus mastering again, after [`Self::clear_master`].
+    #[inline]
+    pub fn restore_master(&self) {
+        // SAFETY: `self` is a valid PCI device.
+        unsafe { bindings::pci_set_master(self.as_raw()) };
+    }
+
     /// Disables bus mastering: the device does not access memory any more, and sends no messages.
     ///
     /// Takes no lock but the raw spinlock of configuration accesses, so may be called in any
