@@ -15,8 +15,13 @@ use crate::{
         Device, //
     },
     error::to_result,
-    fs::File,
+    fs::{
+        file::flags::O_NONBLOCK,
+        File,
+        Kiocb, //
+    },
     held::Publisher,
+    iov::IovIterDest,
     miscdevice::{
         MiscDevice,
         MiscDeviceOptions,
@@ -26,10 +31,17 @@ use crate::{
     prelude::*,
     str::CString,
     sync::{
+        poll::{
+            PollCondVar,
+            PollTable, //
+        },
         Arc,
         Mutex, //
     },
-    types::Opaque,
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
     uaccess::UserPtr, //
 };
 use core::marker::PhantomData;
@@ -43,19 +55,52 @@ pub trait Sessions: Sized + 'static {
     /// What one open file owns.
     type Session<'a>: Send + Unpin + 'a;
 
+    /// What the file still owns when its device has gone.
+    type Remains: Send + Sync + 'static;
+
     /// Opens a file. Must not wait for another open: they are serialised system-wide.
     ///
     /// # Errors
     ///
     /// For user space.
-    fn open<'a>(shared: &Self::Shared<'a>) -> Result<Self::Session<'a>>;
+    fn open<'a>(shared: &Self::Shared<'a>) -> Result<(Self::Session<'a>, Self::Remains)>;
 
     /// Serves an ioctl of user space. Sleeps.
     ///
     /// # Errors
     ///
     /// For user space.
-    fn ioctl(file: &OpenFile<Self>, command: u32, argument: UserPtr) -> Result;
+    fn ioctl(file: &OpenFile<Self>, call: Call) -> Result;
+
+    /// Reads from the file. Sleeps, but does not wait for what is to be read if `nonblocking`.
+    ///
+    /// # Errors
+    ///
+    /// For user space.
+    fn read(
+        _file: &OpenFile<Self>,
+        _nonblocking: bool,
+        _to: &mut IovIterDest<'_>,
+    ) -> Result<usize> {
+        Err(EINVAL)
+    }
+
+    /// Returns what can be done with the file without waiting, as a mask of `POLL*`, and calls
+    /// `register` with what is notified when that changes. `events` is what user space asks for.
+    fn poll(_file: &OpenFile<Self>, _events: u32, _register: &dyn Fn(&PollCondVar)) -> u32 {
+        bindings::POLLIN | bindings::POLLOUT
+    }
+}
+
+/// An ioctl of user space.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// Its number.
+    pub command: u32,
+    /// Its argument.
+    pub argument: UserPtr,
+    /// The file is `O_NONBLOCK`.
+    pub nonblocking: bool,
 }
 
 /// An open file.
@@ -64,6 +109,7 @@ pub struct OpenFile<T: Sessions> {
     /// Taken away when the device goes, or the file is closed.
     #[pin]
     session: Mutex<Option<T::Session<'static>>>,
+    remains: T::Remains,
     files: Files<T>,
 }
 
@@ -87,16 +133,18 @@ impl<T: Sessions> MiscDevice for Operations<T> {
         let device: &Registration<'_, T> =
             unsafe { &*container_of!(Opaque::cast_from(misc.as_raw()), Registration<'_, T>, misc) };
 
+        let (session, remains) = T::open(&device.shared)?;
         // SAFETY: Types that differ in a lifetime only have the same layout. The session is dropped
         // before what it borrows, with the registration at the latest, and only lent for calls
         // that work for every lifetime.
         let session: T::Session<'static> = unsafe {
-            let session = core::mem::ManuallyDrop::new(T::open(&device.shared)?);
+            let session = core::mem::ManuallyDrop::new(session);
             core::mem::transmute_copy(&*session)
         };
         let file = Arc::pin_init(
             try_pin_init!(OpenFile {
                 session <- new_mutex!(Some(session)),
+                remains,
                 files: device.files.clone(),
             }? Error),
             GFP_KERNEL,
@@ -120,15 +168,37 @@ impl<T: Sessions> MiscDevice for Operations<T> {
     }
 
     fn ioctl(
-        this: <Self::Ptr as crate::types::ForeignOwnable>::Borrowed<'_>,
-        _file: &File,
+        this: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        file: &File,
         command: u32,
         argument: usize,
     ) -> Result<isize> {
         // A device that has gone fails whatever the call is.
         this.with(|_| Ok(()))?;
-        T::ioctl(&this, command, UserPtr::from_addr(argument))?;
+        let call = Call {
+            command,
+            argument: UserPtr::from_addr(argument),
+            nonblocking: file.flags() & O_NONBLOCK != 0,
+        };
+        T::ioctl(&this, call)?;
         Ok(0)
+    }
+
+    fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, to: &mut IovIterDest<'_>) -> Result<usize> {
+        // SAFETY: The file is valid for this call.
+        let flags = unsafe { (*(*kiocb.as_raw()).ki_filp).f_flags };
+
+        T::read(&kiocb.file(), flags & O_NONBLOCK != 0, to)
+    }
+
+    fn poll(
+        this: <Self::Ptr as ForeignOwnable>::Borrowed<'_>,
+        file: &File,
+        table: &PollTable<'_>,
+    ) -> u32 {
+        T::poll(&this, table.requested_events(), &|changed| {
+            table.register_wait(file, changed);
+        })
     }
 }
 
@@ -141,6 +211,11 @@ impl<T: Sessions> OpenFile<T> {
     /// What `f` fails with, and [`ENODEV`] if the device has gone.
     pub fn with<R>(&self, f: impl for<'a> FnOnce(&mut T::Session<'a>) -> Result<R>) -> Result<R> {
         f((*self.session.lock()).as_mut().ok_or(ENODEV)?)
+    }
+
+    /// Returns what the file owns whether the device has gone or not.
+    pub fn remains(&self) -> &T::Remains {
+        &self.remains
     }
 
     fn close(&self) {

@@ -4,6 +4,8 @@
 
 use crate::{
     device::Registers,
+    item::Operation,
+    parameters::Parameters,
     queue::Queue,
     regs::*, //
 };
@@ -27,6 +29,14 @@ pub(crate) struct Capabilities {
     groups: u32,
     pub(crate) rdbufs: u8,
     pub(crate) op_config: bool,
+    /// Binary logarithm of the maximum length of a transfer, in bytes.
+    pub(crate) max_transfer_shift: u32,
+    /// Binary logarithm of the maximum number of descriptors in a batch.
+    pub(crate) max_batch_shift: u32,
+    /// Maximum number of descriptors in a batch; 1 if there are no batches.
+    pub(crate) max_batch: u32,
+    /// Operations, a bit for each `IDXD_IMS_OP_*`.
+    pub(crate) ops: u64,
     commands: Option<u32>,
     pub(crate) wqcfg: usize,
     pub(crate) grpcfg: usize,
@@ -56,6 +66,7 @@ impl Capabilities {
             regs.try_read(OFFSETS)?,
         );
         // CAST: The fields are 8 bits wide at most, the table offsets 16 bits.
+        let max_batch_shift = gencap.max_batch_shift().get() as u32;
         let offset = |units: u64| units as usize * TABLE_MULT;
         let caps = Self {
             wqs: wqcap.num_wqs().get() as u32,
@@ -65,6 +76,13 @@ impl Capabilities {
             groups: grpcap.num_groups().get() as u32,
             rdbufs: grpcap.total_rdbufs().get() as u8,
             op_config: wqcap.op_config(),
+            max_transfer_shift: gencap.max_xfer_shift().get() as u32,
+            max_batch_shift,
+            max_batch: match has_opcode(regs, OPCODE_BATCH)? {
+                true => 1 << max_batch_shift,
+                false => 1,
+            },
+            ops: operations(regs)?,
             commands: gencap.cmd_cap().then(|| regs.read(CMDCAP).commands().get()),
             wqcfg: offset(offsets.wqcfg().get()),
             grpcfg: offset(offsets.grpcfg().get()),
@@ -107,6 +125,14 @@ impl Capabilities {
         let permissions = offset(offsets.msix_perm().get());
         caps.check_places(dev, permissions, [regs.size(), portals.size()])?;
         Ok(caps)
+    }
+
+    /// Returns how many work queues to use.
+    pub(crate) fn used_wqs(&self, parameters: &Parameters) -> u32 {
+        match parameters.wqs {
+            0 => self.wqs,
+            wqs => wqs.min(self.wqs),
+        }
     }
 
     /// Returns whether the device has `command`.
@@ -169,6 +195,24 @@ impl Capabilities {
         }
         Ok(())
     }
+}
+
+/// Reads which operations the device has, a bit for each `IDXD_IMS_OP_*`.
+fn operations(regs: Registers<'_>) -> Result<u64> {
+    let mut ops = 0;
+
+    for operation in Operation::ALL {
+        if has_opcode(regs, operation.opcode())? {
+            ops |= 1 << operation.number();
+        }
+    }
+    Ok(ops)
+}
+
+fn has_opcode(regs: Registers<'_>, opcode: u8) -> Result<bool> {
+    let word = regs.try_read32(OPCAP + usize::from(opcode / 32) * size_of::<u32>())?;
+
+    Ok(word & 1 << (opcode % 32) != 0)
 }
 
 /// Returns whether a Scalable I/O Virtualization DVSEC exists and denies a message store.

@@ -4,6 +4,8 @@
 //! allocate interrupts. See include/uapi/linux/idxd_ims.h.
 
 use crate::{
+    calls,
+    completions::Completions,
     session::Session,
     workqueue::WorkQueue, //
 };
@@ -17,14 +19,19 @@ use kernel::{
     },
     ims::Quota,
     ioctl::_IO,
+    iov::IovIterDest,
     prelude::*,
     session::{
+        Call,
         OpenFile,
         Sessions, //
     },
     str::CString,
+    sync::{
+        poll::PollCondVar,
+        Arc, //
+    },
     types::CovariantForLt,
-    uaccess::UserPtr,
     uapi, //
 };
 
@@ -102,12 +109,22 @@ pub(crate) struct Shared<'a> {
 impl Sessions for Client<'static> {
     type Shared<'a> = Shared<'a>;
     type Session<'a> = Session<'a>;
+    type Remains = Arc<Completions>;
 
-    fn open<'a>(shared: &Self::Shared<'a>) -> Result<Session<'a>> {
-        Ok(Session::new(shared.wq, shared.handlers))
+    fn open<'a>(shared: &Self::Shared<'a>) -> Result<(Session<'a>, Arc<Completions>)> {
+        let completions = Completions::new()?;
+
+        Ok((
+            Session::new(shared.wq, shared.handlers, completions.clone()),
+            completions,
+        ))
     }
 
-    fn ioctl(file: &OpenFile<Self>, command: u32, argument: UserPtr) -> Result {
+    fn ioctl(file: &OpenFile<Self>, call: Call) -> Result {
+        let Call {
+            command, argument, ..
+        } = call;
+
         match command {
             QUERY => {
                 let mut query = argument.read_struct()?;
@@ -174,8 +191,21 @@ impl Sessions for Client<'static> {
                     session.submit(&submit)
                 })
             }
+            REGISTER => calls::register(file, argument),
+            UNREGISTER => calls::unregister(file, call),
+            WORK => calls::work(file, call),
             _ => Err(ENOTTY),
         }
+    }
+
+    fn read(file: &OpenFile<Self>, nonblocking: bool, to: &mut IovIterDest<'_>) -> Result<usize> {
+        calls::read(file, nonblocking, to)
+    }
+
+    fn poll(file: &OpenFile<Self>, events: u32, register: &dyn Fn(&PollCondVar)) -> u32 {
+        // Registered first: what changes after that is not missed.
+        register(file.remains().changed());
+        calls::poll(file, events)
     }
 }
 
@@ -187,6 +217,9 @@ const MASK: u32 = _IO(uapi::IDXD_IMS_TYPE, 0x04);
 const UNMASK: u32 = _IO(uapi::IDXD_IMS_TYPE, 0x05);
 const STATE: u32 = _IO(uapi::IDXD_IMS_TYPE, 0x06);
 const SUBMIT: u32 = _IO(uapi::IDXD_IMS_TYPE, 0x07);
+const REGISTER: u32 = _IO(uapi::IDXD_IMS_TYPE, 0x08);
+const UNREGISTER: u32 = _IO(uapi::IDXD_IMS_TYPE, 0x09);
+const WORK: u32 = _IO(uapi::IDXD_IMS_TYPE, 0x0a);
 
 /// Returns the eventfd of file descriptor `fd`; -1 stands for none.
 fn eventfd(fd: i32) -> Result<Option<EventFd>> {

@@ -4,7 +4,6 @@
 
 use crate::{
     device::Device,
-    queue::Queue,
     regs::*, //
 };
 use kernel::{
@@ -59,8 +58,8 @@ impl Device<'_> {
             .with_dedicated(true)
             .with_const_priority::<10>();
         let limits = WqLimits::zeroed()
-            .with_const_max_xfer_shift::<{ Queue::MAX_COPY.ilog2() }>()
-            .with_const_max_batch_shift::<1>();
+            .try_with_max_xfer_shift(caps.max_transfer_shift)?
+            .try_with_max_batch_shift(caps.max_batch_shift)?;
 
         for word in (0..wqcfg::OPERATIONS).step_by(size_of::<u32>()) {
             let value = match word {

@@ -81,6 +81,11 @@ fn show_counters(held: &HeldState, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "used {}", domain.used())?;
         writeln!(f, "stuck {}", domain.stuck())?;
         writeln!(f, "last_error {:#x}", events.last_error.load(Relaxed))?;
+        let queues = || device.queues.iter();
+        let accepted: u64 = queues().map(|entries| entries.accepted()).sum();
+        let completed: u64 = queues().map(|entries| entries.completed()).sum();
+        writeln!(f, "accepted {accepted}")?;
+        writeln!(f, "completed {completed}")?;
         for (name, counter) in counters {
             writeln!(f, "{name} {}", counter.load(Relaxed))?;
         }

@@ -6,6 +6,11 @@ use crate::{
     capabilities::Capabilities,
     chip::Chip,
     command::reset,
+    descriptors::Limits,
+    entries::{
+        Entries,
+        Shape, //
+    },
     events::{
         EventHandler,
         Events, //
@@ -13,7 +18,11 @@ use crate::{
     gate::Gate,
     limit::RateLimit,
     parameters::Parameters,
-    regs::*, //
+    regs::*,
+    vector::{
+        Served,
+        VectorHandler, //
+    }, //
 };
 use kernel::{
     fmt,
@@ -56,6 +65,18 @@ const MAX_REPORTS: u64 = 10;
 /// MSI-X vector 0 with its handler.
 pub(crate) type EventInterrupt<'a> = Registration<'a, IrqRequest<'a>, EventHandler<'a>>;
 
+/// One of the other MSI-X vectors.
+pub(crate) type WorkInterrupt<'a> = Registration<'a, IrqRequest<'a>, VectorHandler<'a>>;
+
+/// The MSI-X vectors.
+pub(crate) struct Vectors<'a> {
+    pub(crate) events: EventInterrupt<'a>,
+    pub(crate) work: KVec<WorkInterrupt<'a>>,
+}
+
+/// The entries of each work queue.
+pub(crate) type Queues<'a> = Arc<KVec<Pin<KBox<Entries<'a>>>>>;
+
 /// The device.
 #[pin_data]
 pub(crate) struct Device<'a> {
@@ -65,6 +86,7 @@ pub(crate) struct Device<'a> {
     pub(crate) caps: Capabilities,
     pub(crate) domain: &'a ims::Domain<Chip<'a>>,
     pub(crate) events: Arc<Events<'a>>,
+    pub(crate) queues: Queues<'a>,
     pub(crate) timeout: Delta,
     /// The device runs one command at a time.
     #[pin]
@@ -88,12 +110,12 @@ pub(crate) struct Device<'a> {
 }
 
 impl<'a> Device<'a> {
-    /// Reads the capabilities, resets the device, creates its irq domain, and requests the
-    /// interrupt of its events.
+    /// Reads the capabilities, resets the device, creates its irq domain, and requests its MSI-X
+    /// vectors.
     pub(crate) fn new(
         holder: &Holder<'_, 'a>,
         parameters: &Parameters,
-    ) -> Result<(impl PinInit<Self, Error> + 'a, EventInterrupt<'a>)> {
+    ) -> Result<(impl PinInit<Self, Error> + 'a, Vectors<'a>)> {
         let timeout = parameters.timeout;
         let dev = holder.function();
         let regs =
@@ -125,9 +147,41 @@ impl<'a> Device<'a> {
             }
         })?;
 
+        let irqs = holder
+            .irq_vectors(1, 1 + caps.used_wqs(parameters))
+            .inspect_err(|e| dev_err!(dev, "cannot use MSI-X: {e:?}\n"))?;
+        // CAST: There are at most 2048 vectors.
+        let work_vectors = irqs.len() as u32 - 1;
+        let queues = Self::queues(holder, &caps, portals, parameters, work_vectors)?;
         let events = Arc::pin_init(Events::new(dev, regs), GFP_KERNEL)?;
-        let interrupt = Self::request_events(holder, events.clone(), parameters)
-            .inspect_err(|e| dev_err!(dev, "cannot use MSI-X vector 0: {e:?}\n"))?;
+        let request = || -> Result<Vectors<'a>> {
+            let mut vectors = Vectors {
+                events: Self::request_events(
+                    holder,
+                    irqs.index(0)?.into(),
+                    events.clone(),
+                    queues.clone(),
+                    parameters,
+                )?,
+                work: KVec::new(),
+            };
+            for vector in 1..=work_vectors {
+                let irq = IrqRequest::from(irqs.index(vector as usize)?);
+                let device = holder.device().as_ref().name();
+                let name = holder.name(fmt!("idxd_ims-{device}-work{}", vector - 1))?;
+                let limit = RateLimit::new(parameters.storm_limit, name);
+                let first = vector as usize - 1;
+                let served = Served::new(queues.clone(), first, work_vectors as usize);
+                let handler = VectorHandler { served, limit };
+                let work = holder
+                    .handlers()
+                    .request(irq, Flags::TRIGGER_NONE, name, Ok(handler))
+                    .map_err(|(error, _)| error)?;
+                vectors.work.push(work, GFP_KERNEL)?;
+            }
+            Ok(vectors)
+        };
+        let vectors = request().inspect_err(|e| dev_err!(dev, "cannot use MSI-X: {e:?}\n"))?;
 
         let device = try_pin_init!(Self {
             dev,
@@ -136,6 +190,7 @@ impl<'a> Device<'a> {
             caps,
             domain,
             events,
+            queues,
             timeout,
             command <- new_mutex!(()),
             recovery <- new_mutex!(()),
@@ -146,24 +201,58 @@ impl<'a> Device<'a> {
             failures: Atomic::new(0),
             recoveries: Atomic::new(0),
         }? Error);
-        Ok((device, interrupt))
+        Ok((device, vectors))
+    }
+
+    /// Makes the entries of the work queues. Their items interrupt one of `vectors` MSI-X vectors
+    /// behind the first, or that one if there are no others.
+    fn queues(
+        holder: &Holder<'_, 'a>,
+        caps: &Capabilities,
+        portals: Window<'a>,
+        parameters: &Parameters,
+        vectors: u32,
+    ) -> Result<Queues<'a>> {
+        let wqs = caps.used_wqs(parameters);
+        let mut queues = KVec::with_capacity(wqs as usize, GFP_KERNEL)?;
+
+        for index in 0..wqs {
+            let vector = index.checked_rem(vectors).map_or(0, |index| 1 + index);
+            let shape = Shape {
+                index,
+                // One is left for descriptors that are waited for: see `queue.rs`.
+                entries: (caps.wq_entries / wqs).saturating_sub(1),
+                limits: Limits {
+                    // CAST: There are at most 2048 vectors.
+                    vector: vector as u16,
+                    max_transfer: 1 << caps.max_transfer_shift,
+                    max_batch: caps.max_batch,
+                },
+                emulated: parameters.emulated,
+            };
+            let entries = Entries::new(holder.device().as_ref(), portals, shape)?;
+            queues.push(KBox::pin_init(entries, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        Ok(Arc::new(queues, GFP_KERNEL)?)
     }
 
     fn request_events(
         holder: &Holder<'_, 'a>,
+        irq: IrqRequest<'a>,
         events: Arc<Events<'a>>,
+        queues: Queues<'a>,
         parameters: &Parameters,
     ) -> Result<EventInterrupt<'a>> {
-        let vector = IrqRequest::from(holder.irq_vectors(1, 1)?.index(0)?);
         let name = holder.name(fmt!("idxd_ims-{}-events", holder.device().as_ref().name()))?;
         let handler = EventHandler {
             events,
+            served: Served::new(queues, 0, 1),
             limit: RateLimit::new(parameters.storm_limit, name),
         };
 
         holder
             .handlers()
-            .request(vector, Flags::TRIGGER_NONE, name, Ok(handler))
+            .request(irq, Flags::TRIGGER_NONE, name, Ok(handler))
             .map_err(|(error, _)| error)
     }
 

@@ -5,7 +5,8 @@
 use crate::{
     device::Registers,
     limit::RateLimit,
-    regs::*, //
+    regs::*,
+    vector::Served, //
 };
 use core::num::Wrapping;
 use kernel::{
@@ -108,7 +109,8 @@ impl<'a> Events<'a> {
         causes
     }
 
-    fn handle(&self) {
+    /// Returns whether the device has halted.
+    fn handle(&self) -> bool {
         // Its other bits are reserved, or of interrupts that are not enabled.
         let cause = self.acknowledge(
             INTCAUSE::zeroed()
@@ -143,19 +145,26 @@ impl<'a> Events<'a> {
         if cause.cmd() {
             self.enabled.fetch_add(1, Relaxed);
         }
+        cause.halt()
     }
 }
 
 /// The handler of MSI-X vector 0.
 pub(crate) struct EventHandler<'a> {
     pub(crate) events: Arc<Events<'a>>,
+    pub(crate) served: Served<'a>,
     pub(crate) limit: RateLimit<'a>,
 }
 
 impl Handler for EventHandler<'_> {
     fn handle(&self, line: &Line) -> IrqReturn {
-        self.events.handle();
-        self.limit.count(line);
+        if self.events.handle() {
+            self.served.alarm();
+        }
+        // They may have no vector of their own.
+        if !self.served.reap() {
+            self.limit.count(line);
+        }
         IrqReturn::Handled
     }
 }

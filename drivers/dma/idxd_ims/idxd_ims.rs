@@ -33,17 +33,23 @@ use kernel::{
     InPlaceModule, //
 };
 
+mod buffer;
+mod calls;
 mod capabilities;
 mod chip;
 mod client;
 mod command;
+mod completions;
 mod configuration;
 mod debugfs;
+mod descriptors;
 mod device;
+mod entries;
 mod events;
 mod gate;
 mod handles;
 mod interrupt;
+mod item;
 mod limit;
 mod parameters;
 mod queue;
@@ -51,23 +57,27 @@ mod recovery;
 mod regs;
 mod session;
 mod storm;
+mod turns;
+mod vector;
+mod work;
 mod workqueue;
 
 use crate::{
     client::Client,
     device::{
         Device,
-        EventInterrupt, //
+        Vectors, //
     },
     parameters::Parameters,
     queue::Queue,
+    regs::Command,
     workqueue::WorkQueue, //
 };
 
 /// The state of the driver for one device.
 struct State<'a> {
     device: Pin<KBox<Device<'a>>>,
-    events: Pin<KBox<Mutex<EventInterrupt<'a>>>>,
+    vectors: Pin<KBox<Mutex<Vectors<'a>>>>,
     /// The work queues, and the names of their interrupts.
     queues: KVec<(Pin<KBox<Mutex<Queue>>>, &'a CStr)>,
     parameters: Parameters,
@@ -78,11 +88,11 @@ type HeldState = Held<ForLt!(State<'_>)>;
 impl<'a> State<'a> {
     /// Enables the device and its work queues.
     fn new(holder: &Holder<'_, 'a>, parameters: Parameters) -> Result<Pin<KBox<Self>>> {
-        let (device, events) = Device::new(holder, &parameters)?;
+        let (device, vectors) = Device::new(holder, &parameters)?;
         let mut state = KBox::new(
             Self {
                 device: KBox::pin_init(device, GFP_KERNEL)?,
-                events: KBox::pin_init(new_mutex!(events), GFP_KERNEL)?,
+                vectors: KBox::pin_init(new_mutex!(vectors), GFP_KERNEL)?,
                 queues: KVec::new(),
                 parameters,
             },
@@ -96,10 +106,7 @@ impl<'a> State<'a> {
     fn start(&mut self, holder: &Holder<'_, 'a>) -> Result {
         let dev = holder.device();
         let caps = &self.device.caps;
-        let wqs = match self.parameters.wqs {
-            0 => caps.wqs,
-            wqs => wqs.min(caps.wqs),
-        };
+        let wqs = caps.used_wqs(&self.parameters);
 
         self.device.configure(wqs)?;
         self.device.wait_enabled()?;
@@ -122,13 +129,18 @@ impl<'a> State<'a> {
     fn suspend(&self) {
         self.device.suspend();
         // Its handler accesses the device.
-        let _ = self.events.lock().mask();
+        let _ = self.vectors.lock().events.mask();
     }
 
     /// Uses the device again, which has lost its state.
     fn resume(&self) -> Result {
         self.device.resume(|| {
-            self.events.lock().unmask()?;
+            let vectors = &mut *self.vectors.lock();
+            vectors.events.unmask()?;
+            for work in &mut vectors.work {
+                // A storm may have masked it.
+                work.unmask()?;
+            }
             // CAST: There are at most 128 work queues.
             self.device.configure(self.queues.len() as u32)?;
             for (queue, _) in &self.queues {
@@ -168,6 +180,8 @@ fn publish<'s, 'b>(state: &'s State<'b>, publisher: &Publisher<'_, 's, HeldState
             max => max.min(slots),
         },
     };
+    // Interrupt handles can be revoked while an item is in flight.
+    let revocable = device.caps.has(Command::RequestIntHandle);
     let first_id = DEVICES.fetch_add(1, Relaxed) << 8;
 
     publisher.debugfs("idxd_ims", debugfs::files)?;
@@ -179,10 +193,17 @@ fn publish<'s, 'b>(state: &'s State<'b>, publisher: &Publisher<'_, 's, HeldState
                 "no slots for work queue {index}, of {quota:?}: {e:?}\n"
             );
         })?;
+        let entries = &device.queues[index as usize];
+        let ops = match entries.count() {
+            1.. if !revocable => device.caps.ops,
+            _ => 0,
+        };
         let wq = WorkQueue {
             device,
             index,
             queue,
+            entries,
+            ops,
             owner,
             max_per_file: parameters.max_per_file,
             storm_limit: parameters.storm_limit,

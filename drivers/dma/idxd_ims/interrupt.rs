@@ -3,7 +3,12 @@
 //! An interrupt of the message store that signals an eventfd.
 
 use crate::{
+    buffer::{
+        Use,
+        Used, //
+    },
     chip::Chip,
+    entries::Entries,
     gate::Pass,
     handles::Handle,
     limit::RateLimit,
@@ -24,27 +29,55 @@ use kernel::{
     },
     new_spinlock_irq,
     prelude::*,
-    sync::SpinLockIrq, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic, //
+        },
+        Arc,
+        SpinLockIrq, //
+    }, //
 };
 
 type Source<'a> = ims::Interrupt<'a, Chip<'a>>;
 
-/// The handler: signals an eventfd, and counts the signals.
+/// What an interrupt signals.
 #[pin_data]
-pub(crate) struct Signal<'a> {
+pub(crate) struct Target {
+    /// The eventfd, and the number of its signals.
     #[pin]
-    target: SpinLockIrq<(EventFd, u64)>,
+    eventfd: SpinLockIrq<(EventFd, u64)>,
+    /// Items in flight that raise the interrupt.
+    items: Atomic<u32>,
+}
+
+impl Target {
+    /// Signals the eventfd, and counts that.
+    pub(crate) fn signal(&self) {
+        let (eventfd, count) = &mut *self.eventfd.lock();
+
+        *count += 1;
+        eventfd.signal();
+    }
+}
+
+impl Used for Target {
+    fn uses(&self) -> &Atomic<u32> {
+        &self.items
+    }
+}
+
+/// The handler: ends items of the work queue, and signals an eventfd.
+pub(crate) struct Signal<'a> {
+    target: Arc<Target>,
+    entries: &'a Entries<'a>,
     limit: RateLimit<'a>,
 }
 
 impl Handler for Signal<'_> {
     fn handle(&self, line: &Line) -> IrqReturn {
-        {
-            let (eventfd, count) = &mut *self.target.lock();
-
-            *count += 1;
-            eventfd.signal();
-        }
+        self.entries.reap();
+        self.target.signal();
         self.limit.count(line);
         IrqReturn::Handled
     }
@@ -81,7 +114,7 @@ impl<'a> Interrupt<'a> {
                 ref registration, ..
             } => {
                 let old = {
-                    let mut target = registration.handler().target.lock();
+                    let mut target = registration.handler().target.eventfd.lock();
                     core::mem::replace(&mut *target, (eventfd, 0))
                 };
                 // Not with the lock held: this may free the eventfd.
@@ -90,11 +123,19 @@ impl<'a> Interrupt<'a> {
             }
         };
 
-        let limit = RateLimit::new(wq.storm_limit, wq.name);
-        let signal = try_pin_init!(Signal {
-            target <- new_spinlock_irq!((eventfd, 0)),
-            limit,
-        }? Error);
+        let target = pin_init!(Target {
+            eventfd <- new_spinlock_irq!((eventfd, 0)),
+            items: Atomic::new(0),
+        });
+        let target = match Arc::pin_init(target, GFP_KERNEL) {
+            Ok(target) => target,
+            Err(error) => return (Self::Unbound(source), Err(error)),
+        };
+        let signal = Ok(Signal {
+            target,
+            entries: wq.entries,
+            limit: RateLimit::new(wq.storm_limit, wq.name),
+        });
         let registration = match handlers.request(source, Flags::TRIGGER_NONE, wq.name, signal) {
             Ok(registration) => registration,
             Err((error, source)) => return (Self::Unbound(source), Err(error)),
@@ -156,7 +197,28 @@ impl<'a> Interrupt<'a> {
     pub(crate) fn count(&self) -> u64 {
         match self {
             Self::Unbound(_) => 0,
-            Self::Bound { registration, .. } => registration.handler().target.lock().1,
+            Self::Bound { registration, .. } => registration.handler().target.eventfd.lock().1,
+        }
+    }
+
+    /// Returns whether items in flight raise the interrupt.
+    pub(crate) fn is_used(&self) -> bool {
+        match self {
+            Self::Unbound(_) => false,
+            Self::Bound { registration, .. } => {
+                registration.handler().target.items.load(Acquire) != 0
+            }
+        }
+    }
+
+    /// Returns what an item in flight needs to raise the interrupt.
+    pub(crate) fn target(&self) -> Option<(Use<Target>, u16)> {
+        match self {
+            Self::Unbound(_) => None,
+            Self::Bound { registration, .. } => Some((
+                Use::new(registration.handler().target.clone()),
+                registration.source().slot(),
+            )),
         }
     }
 }

@@ -77,7 +77,9 @@ impl Queue {
     /// Enables the work queue after a reset of the device.
     pub(crate) fn restart(&mut self, device: &Device<'_>) -> Result {
         self.stuck = false;
-        device.enable_wq(self.index)
+        device.enable_wq(self.index)?;
+        device.queues[self.index as usize].open();
+        Ok(())
     }
 
     /// Runs an operation that raises the interrupt of `handle`, and waits for its completion

@@ -74,17 +74,19 @@ impl Device<'_> {
         let needs_more =
             status.state().get() == STATE_HALTED && status.reset_type().get() > RESET_FLR;
         if !needs_more {
+            let done = self.dev.try_reset();
+            if done == Err(EAGAIN) {
+                return done;
+            }
             if self.recoveries.fetch_add(1, Relaxed) == 0 {
                 dev_warn!(
                     self.dev,
-                    "broken: resetting it; later resets are only counted\n"
+                    "it was broken, and was reset; later resets are only counted\n"
                 );
             }
-            match self.dev.try_reset() {
-                // It may have broken again since. The next call finds out.
-                Ok(()) if self.resumed.load(Relaxed) => return Ok(()),
-                Err(EAGAIN) => return Err(EAGAIN),
-                _ => (),
+            // It may have broken again since. The next call finds out.
+            if done.is_ok() && self.resumed.load(Relaxed) {
+                return Ok(());
             }
         }
         let health = &self.events.health;
@@ -93,13 +95,41 @@ impl Device<'_> {
             return Ok(());
         }
         dev_err!(self.dev, "broken, and a reset does not help\n");
+        self.give_up_unless_reset();
         Err(EIO)
+    }
+
+    /// Gives up the device, if nobody has reset it meanwhile. The caller must not have a pass.
+    pub(crate) fn give_up_unless_reset(&self) {
+        let _pass = self.enter();
+
+        if !self.is_working() {
+            self.give_up();
+        }
+    }
+
+    /// Gives up the device: it accesses no memory any more, and all items are aborted. It is not
+    /// being reset.
+    fn give_up(&self) {
+        self.events.health.store(health::DEAD, Relaxed);
+        for entries in self.queues.iter() {
+            entries.close();
+        }
+        if self.queues.iter().any(|entries| entries.is_busy()) {
+            self.dev.clear_master();
+        }
+        for entries in self.queues.iter() {
+            entries.abort_all();
+        }
     }
 
     /// Stops using the device, before it is reset or suspended.
     pub(crate) fn suspend(&self) {
         self.gate.close();
         self.suspended.store(true, Relaxed);
+        for entries in self.queues.iter() {
+            entries.close();
+        }
         // Raises what descriptors that have completed have to raise. A device that is enabled halts
         // when it loses bus mastering or power. If this fails, `resume()` says so.
         let _ = self.run(
@@ -115,11 +145,18 @@ impl Device<'_> {
     pub(crate) fn resume(&self, configure: impl FnOnce() -> Result) -> Result {
         let resumed = match self.restore() {
             Ok(()) => {
+                // It may have been given up before.
+                self.dev.restore_master();
                 self.events.health.store(health::WORKING, Relaxed);
-                configure().inspect_err(|_| self.mark_broken())
+                configure().inspect_err(|_| {
+                    self.mark_broken();
+                    for entries in self.queues.iter() {
+                        entries.alarm();
+                    }
+                })
             }
             Err(error) => {
-                self.events.health.store(health::DEAD, Relaxed);
+                self.give_up();
                 Err(error)
             }
         };

@@ -35,6 +35,7 @@ register! {
     pub(crate) GENCAP(u64) @ 0x10 {
         4:4 cmd_cap => bool;
         20:16 max_xfer_shift;
+        24:21 max_batch_shift;
         30:25 max_ims_mult;
         31:31 config_en => bool;
     }
@@ -224,6 +225,8 @@ pub(crate) struct SlotRegisters {
 pub(crate) const PORTAL_SIZE: usize = 4096;
 /// Portals of one work queue: MSI-X unlimited and limited, then message store the same.
 pub(crate) const PORTALS_PER_WQ: usize = 4;
+/// The portal whose descriptors name interrupt handles of the MSI-X table, unlimited.
+pub(crate) const PORTAL_MSIX: usize = 0;
 /// The portal whose descriptors name interrupt handles of the message store, unlimited.
 pub(crate) const PORTAL_IMS: usize = 2;
 
@@ -248,11 +251,31 @@ bitfield! {
     }
 }
 
+bitfield! {
+    /// Bytes 0-7 of a completion record, `struct dsa_completion_record`. Bytes 16-23 are the result
+    /// of [`OPCODE_CRC`].
+    pub(crate) struct CompletionHead(u64) {
+        7:0 status;
+        15:8 result;
+        63:32 bytes;
+    }
+}
+
 /// `DSA_OPCODE_NOOP`.
 pub(crate) const OPCODE_NOOP: u8 = 0;
+/// `DSA_OPCODE_BATCH`.
+pub(crate) const OPCODE_BATCH: u8 = 1;
 /// `DSA_OPCODE_MEMMOVE`.
 pub(crate) const OPCODE_MEMMOVE: u8 = 3;
+/// `DSA_OPCODE_MEMFILL`.
+pub(crate) const OPCODE_MEMFILL: u8 = 4;
+/// `DSA_OPCODE_COMPARE`.
+pub(crate) const OPCODE_COMPARE: u8 = 5;
+/// `DSA_OPCODE_CRCGEN`.
+pub(crate) const OPCODE_CRC: u8 = 0x10;
 /// `DSA_COMP_SUCCESS`, in byte 0 of a completion record.
 pub(crate) const COMPLETION_SUCCESS: u8 = 1;
+/// `DSA_COMP_BATCH_FAIL`: a descriptor of the batch has failed.
+pub(crate) const COMPLETION_BATCH_FAIL: u8 = 5;
 /// `DSA_COMP_INT_HANDLE_INVAL`.
 pub(crate) const COMPLETION_INVALID_HANDLE: u8 = 0x19;

@@ -3,6 +3,10 @@
 //! The interrupts of an open file.
 
 use crate::{
+    completions::{
+        Completions,
+        Timer, //
+    },
     gate::Pass,
     handles::handle_tries,
     interrupt::Interrupt,
@@ -10,6 +14,7 @@ use crate::{
         Operation,
         Queue, //
     },
+    work::Buffers,
     workqueue::WorkQueue, //
 };
 use kernel::{
@@ -20,6 +25,7 @@ use kernel::{
         Source, //
     },
     prelude::*,
+    sync::Arc,
     uapi, //
 };
 
@@ -36,15 +42,25 @@ pub(crate) struct Session<'a> {
     pub(crate) handlers: &'a Handlers<'a>,
     entries: KVVec<Option<Entry<'a>>>,
     used: u32,
+    pub(crate) completions: Arc<Completions>,
+    pub(crate) timer: Option<Timer>,
+    pub(crate) buffers: Buffers<'a>,
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(wq: &'a WorkQueue<'a>, handlers: &'a Handlers<'a>) -> Self {
+    pub(crate) fn new(
+        wq: &'a WorkQueue<'a>,
+        handlers: &'a Handlers<'a>,
+        completions: Arc<Completions>,
+    ) -> Self {
         Self {
             wq,
             handlers,
             entries: KVVec::new(),
             used: 0,
+            completions,
+            timer: None,
+            buffers: Buffers::new(),
         }
     }
 
@@ -74,6 +90,23 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// As [`Self::interrupt`].
+    pub(crate) fn named(&self, id: u32) -> Result<&Interrupt<'a>> {
+        match self.entries.get(id as usize) {
+            Some(Some(entry)) if entry.published => Ok(&entry.interrupt),
+            _ => Err(ENOENT),
+        }
+    }
+
+    /// Fails with [`EBUSY`] if items in flight raise interrupt `id`.
+    fn check_unused(&self, id: u32) -> Result {
+        self.wq.entries.reap();
+        if self.named(id)?.is_used() {
+            return Err(EBUSY);
+        }
+        Ok(())
+    }
+
     pub(crate) fn query(&self, query: &mut uapi::idxd_ims_query) -> Result {
         if query.reserved != 0 {
             return Err(EINVAL);
@@ -90,6 +123,10 @@ impl<'a> Session<'a> {
             file_used: self.used,
             file_max: wq.max_per_file,
             reserved: 0,
+            ops: wq.ops,
+            entries: wq.entries.count(),
+            // CAST: A constant.
+            file_items: Completions::MAX as u32,
         };
         Ok(())
     }
@@ -164,7 +201,7 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn free(&mut self, named: &uapi::idxd_ims_interrupt) -> Result {
-        self.interrupt(named.id)?;
+        self.check_unused(named.id)?;
         self.discard(named.id);
         Ok(())
     }
@@ -173,7 +210,10 @@ impl<'a> Session<'a> {
         if bind.reserved != 0 {
             return Err(EINVAL);
         }
-        self.interrupt(bind.id)?;
+        self.named(bind.id)?;
+        if eventfd.is_none() {
+            self.check_unused(bind.id)?;
+        }
 
         let (wq, handlers) = (self.wq, self.handlers);
         let place = &mut self.entries[bind.id as usize];
@@ -247,6 +287,9 @@ impl<'a> Session<'a> {
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
+        self.completions.close();
+        // Before anything that the device may still use goes.
+        self.drain();
         let _pass = self.enter();
 
         for entry in self.entries.iter_mut().filter_map(Option::take) {

@@ -5,6 +5,7 @@
 use crate::{
     chip::Chip,
     device::Device,
+    entries::Entries,
     queue::Queue, //
 };
 use core::num::NonZero;
@@ -20,6 +21,10 @@ pub(crate) struct WorkQueue<'a> {
     pub(crate) device: &'a Device<'a>,
     pub(crate) index: u32,
     pub(crate) queue: &'a Mutex<Queue>,
+    /// What its items are submitted to.
+    pub(crate) entries: &'a Entries<'a>,
+    /// Operations of items, a bit for each `IDXD_IMS_OP_*`; 0 if it takes none.
+    pub(crate) ops: u64,
     /// Allocates its interrupts.
     pub(crate) owner: Owner<'a, Chip<'a>>,
     /// Maximum number of interrupts of one open file.

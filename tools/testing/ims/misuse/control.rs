@@ -15,12 +15,12 @@ use kernel::{
     pci,
     prelude::*,
     session::{
+        Call,
         OpenFile,
         Sessions, //
     },
     str::CString,
-    types::ForLt,
-    uaccess::UserPtr, //
+    types::ForLt, //
 };
 
 type State = Held<ForLt!(&'_ u32)>;
@@ -31,15 +31,17 @@ struct Kind;
 impl Sessions for Kind {
     type Shared<'a> = &'a u32;
     type Session<'a> = &'a u32;
+    type Remains = ();
 
-    fn open<'a>(shared: &Self::Shared<'a>) -> Result<&'a u32> {
-        Ok(shared)
+    fn open<'a>(shared: &Self::Shared<'a>) -> Result<(&'a u32, ())> {
+        Ok((shared, ()))
     }
 
-    fn ioctl(file: &OpenFile<Self>, _command: u32, argument: UserPtr) -> Result {
-        let value: [u32; 2] = argument.read_struct()?;
+    fn ioctl(file: &OpenFile<Self>, call: Call) -> Result {
+        let value: [u32; 2] = call.argument.read_struct()?;
 
-        argument.write_struct(&[value[0], file.with(|session| Ok(**session))?])
+        call.argument
+            .write_struct(&[value[0], file.with(|session| Ok(**session))?])
     }
 }
 

@@ -5,10 +5,10 @@
 use kernel::{
     prelude::*,
     session::{
+        Call,
         OpenFile,
         Sessions, //
-    },
-    uaccess::UserPtr, //
+    }, //
 };
 
 struct Kind;
@@ -17,12 +17,13 @@ struct Kind;
 impl Sessions for Kind {
     type Shared<'a> = &'a u32;
     type Session<'a> = &'a u32;
+    type Remains = ();
 
-    fn open<'a>(shared: &Self::Shared<'a>) -> Result<&'a u32> {
-        Ok(shared)
+    fn open<'a>(shared: &Self::Shared<'a>) -> Result<(&'a u32, ())> {
+        Ok((shared, ()))
     }
 
-    fn ioctl(file: &OpenFile<Self>, _command: u32, _argument: UserPtr) -> Result {
+    fn ioctl(file: &OpenFile<Self>, _call: Call) -> Result {
         let mut kept = None;
 
         file.with(|session| {

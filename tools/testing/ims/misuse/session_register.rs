@@ -10,10 +10,10 @@ use kernel::{
     },
     prelude::*,
     session::{
+        Call,
         OpenFile,
         Sessions, //
-    },
-    uaccess::UserPtr, //
+    }, //
 };
 
 struct Kind;
@@ -22,12 +22,13 @@ struct Kind;
 impl Sessions for Kind {
     type Shared<'a> = ();
     type Session<'a> = ();
+    type Remains = ();
 
-    fn open<'a>(_shared: &Self::Shared<'a>) -> Result<Self::Session<'a>> {
-        Ok(())
+    fn open<'a>(_shared: &Self::Shared<'a>) -> Result<(Self::Session<'a>, Self::Remains)> {
+        Ok(((), ()))
     }
 
-    fn ioctl(_file: &OpenFile<Self>, _command: u32, _argument: UserPtr) -> Result {
+    fn ioctl(_file: &OpenFile<Self>, _call: Call) -> Result {
         Ok(())
     }
 }

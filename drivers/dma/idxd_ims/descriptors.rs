@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory of the entries of a work queue that the device uses: completion records, and the
+//! descriptors of batches.
+
+use crate::{
+    item::{
+        Item,
+        Part,
+        Record, //
+    },
+    regs::*, //
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    dma::Coherent,
+    io::{
+        io_read,
+        io_write, //
+    },
+    prelude::*, //
+};
+
+/// A descriptor, in words of 8 bytes.
+pub(crate) type Descriptor = [u64; DESCRIPTOR];
+
+const DESCRIPTOR: usize = 8;
+/// Size of the two completion records of an entry, in words: that of what was submitted, and that
+/// of a descriptor of a batch that failed.
+const RECORD: usize = 8;
+const RECORD_FAILED: usize = 4;
+/// Where the CRC is in a record, in words.
+const RECORD_CRC: usize = 2;
+/// Maximum number of descriptors in a batch.
+const BATCH: usize = 64;
+
+/// What descriptors of a work queue have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// MSI-X vector of items without an interrupt of a file.
+    pub(crate) vector: u16,
+    /// Maximum length of a transfer, in bytes.
+    pub(crate) max_transfer: u64,
+    /// Maximum number of descriptors in a batch.
+    pub(crate) max_batch: u32,
+}
+
+/// The memory of `entries` entries.
+pub(crate) struct Memory {
+    memory: Coherent<[u64]>,
+    entries: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
+        let words = entries.max(1) * (RECORD + BATCH * DESCRIPTOR);
+
+        Ok(Self {
+            memory: Coherent::zeroed_slice(dev, words, GFP_KERNEL)?,
+            entries,
+        })
+    }
+
+    /// Returns the next descriptor of `item`, which has entry `index`, and whether its interrupt is
+    /// one of the message store.
+    pub(crate) fn next(
+        &self,
+        index: usize,
+        item: &mut Item,
+        limits: &Limits,
+    ) -> Result<(Descriptor, bool)> {
+        let (mut descriptor, end, batched) = self.parts(index, item, limits)?;
+        let last = item.note_step(&end, batched);
+        let (handle, ims) = match &item.signal {
+            Some((_, slot)) if last => (*slot, true),
+            _ => (limits.vector, false),
+        };
+
+        descriptor[0] = DescriptorHead::from_raw(descriptor[0])
+            .with_completion_valid(true)
+            .with_request_completion(true)
+            .with_request_interrupt(true)
+            .into_raw();
+        descriptor[1] = self.address(index * RECORD);
+        descriptor[4] = DescriptorTail::from_raw(descriptor[4])
+            .with_int_handle(handle)
+            .into_raw();
+        Ok((descriptor, ims))
+    }
+
+    /// Returns the descriptor of what comes next, the last part that it does, and whether it is a
+    /// batch.
+    fn parts(
+        &self,
+        index: usize,
+        item: &Item,
+        limits: &Limits,
+    ) -> Result<(Descriptor, Part, bool)> {
+        let most = BATCH.min(limits.max_batch as usize);
+        let mut parts = item.parts(limits.max_transfer, most).peekable();
+        let mut end = parts.next().ok_or(EINVAL)?;
+        let mut descriptor = item.descriptor(&end);
+        if parts.peek().is_none() {
+            return Ok((descriptor, end, false));
+        }
+
+        // Of those of a batch, only one that fails writes a record.
+        let failed = self.address(index * RECORD + RECORD_FAILED);
+        let list = self.entries * RECORD + index * BATCH * DESCRIPTOR;
+        self.write_listed(list, descriptor, failed)?;
+        let mut count = 1;
+        for part in parts {
+            self.write_listed(list + count * DESCRIPTOR, item.descriptor(&part), failed)?;
+            end = part;
+            count += 1;
+        }
+
+        // CAST: Not more than `BATCH`.
+        let tail = DescriptorTail::zeroed().with_size(count as u32);
+        let head = DescriptorHead::zeroed().with_opcode(OPCODE_BATCH);
+        descriptor = [0; DESCRIPTOR];
+        descriptor[0] = head.into_raw();
+        descriptor[2] = self.address(list);
+        descriptor[4] = tail.into_raw();
+        Ok((descriptor, end, true))
+    }
+
+    /// Writes a descriptor of a batch, with the address of its completion record.
+    fn write_listed(&self, at: usize, mut descriptor: Descriptor, record: u64) -> Result {
+        descriptor[0] = DescriptorHead::from_raw(descriptor[0])
+            .with_completion_valid(true)
+            .into_raw();
+        descriptor[1] = record;
+        for (word, value) in descriptor.into_iter().enumerate() {
+            io_write!(self.memory, [try: at + word], value);
+        }
+        Ok(())
+    }
+
+    /// Returns the address of a word for the device.
+    fn address(&self, word: usize) -> u64 {
+        self.memory.dma_address() + (word * size_of::<u64>()) as u64
+    }
+
+    /// Reads the completion record of an entry, if the device has written it.
+    pub(crate) fn record(&self, index: usize) -> Option<Record> {
+        let at = index * RECORD;
+        let read = || -> Result<Record> {
+            let mut head = CompletionHead::from_raw(io_read!(self.memory, [try: at]));
+            if head.status().get() == u64::from(COMPLETION_BATCH_FAIL) {
+                let failed = io_read!(self.memory, [try: at + RECORD_FAILED]);
+                let status = CompletionHead::from_raw(failed).status();
+                if status.get() != 0 {
+                    head = head.with_status(status);
+                }
+            }
+            Ok(Record {
+                head,
+                crc: io_read!(self.memory, [try: at + RECORD_CRC]),
+            })
+        };
+
+        // The status is in the word that is read first.
+        read().ok().filter(|record| record.head.status().get() != 0)
+    }
+
+    /// Clears the completion records of an entry.
+    pub(crate) fn clear(&self, index: usize) -> Result {
+        io_write!(self.memory, [try: index * RECORD + RECORD_FAILED], 0);
+        io_write!(self.memory, [try: index * RECORD], 0);
+        Ok(())
+    }
+}
