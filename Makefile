@@ -38,10 +38,10 @@ $(TARGETS):
 .NOTPARALLEL:
 
 #: Targets
-#:   run          set up, build, boot a guest with the device, and show interrupts from its message store
+#:   run          set up, build, boot a guest with the device, show its interrupts, and copy a file with it
 #:   check        every test, as TAP; the last line is "N passed, N failed, N skipped"
 #:   check-debug  the same on the other kernels, and builds: check KERNELS='debug rt cfi builtin'
-#:   soak         interrupts under fire, for long: as check
+#:   soak         interrupts and items of work under fire, and calls at random, for long: as check
 #:   bench        Rust, C and MSI-X measured side by side: a table, and in out/bench figures and plots
 #:   build        what run and check build: kernel, module, selftests, device models (into out/)
 #:   boot         a guest with a shell on this terminal (leave with exit, or Ctrl-A X)
@@ -63,7 +63,8 @@ $(TARGETS):
 #:                          helpers); build, check: any of them; run, boot, guest: one
 #:   ONLY=GLOB              check: only the stages so named (lint model misuse bench kunit core e2e refusal
 #:                          chaos life isolation referee)
-#:   SOAK=N                 soak: interrupts raised on each machine (default 1000000); 0: none
+#:   SOAK=N                 soak: interrupts raised on each machine (default 1000000), and calls at random;
+#:                          items are submitted for N / 2500 seconds; 0: none
 #:   SEED=N                 soak: what is done meanwhile follows from it (default 1)
 #:   CHAOS=N                soak: hostile devices, one a seed from 1 on (default 1000); 0: none
 #:   UPDATE=1               bench: write the figures and plots of the documentation anew

@@ -48,6 +48,7 @@ class Boot:
     memory: str = ""  # if not the kernel's
     trace: tuple = ()  # what QEMU is to print once the guest asks for that
     faults: bool = False  # the device is to access memory that it has not
+    late: bool = False  # messages may come when their interrupt has been freed
     expect: tuple = ()  # patterns that the kernel's log must show
     check: Callable | None = None  # problems that it finds with the outcome
     replay: str = ""  # the command to see a seed again that fails; SEED stands for it
@@ -307,6 +308,8 @@ class Guest:
         is_hostile = "--chaos" in (self.boot.model or ())
         if self.boot.faults:
             console = [line for line in console if not splat.DMA_FAULT.search(line)]
+        if self.boot.late:
+            console = [line for line in console if not splat.STRAY.search(line)]
         splats = splat.find(console, is_hostile)
         self.outcome.problems += [f"kernel log: {line}" for line in splats]
         if not is_hostile:  # such a device loses and changes what the driver writes

@@ -60,6 +60,8 @@ SPECIAL: dict[str, dict] = {
         "module": "rust_driver_ims",
         "deadline": 300,
     },
+    # Files for all slots of the default device, and vectors for many of them.
+    "many": {"model": ("--slots", "2048"), "cpus": 8, "deadline": 420},
     # The sample driver, for the device that keeps its messages in memory.
     "queue.sh": {"device": "queue", "model": USED, "module": "rust_driver_ims", "deadline": 240},
     # It takes as long as it takes.
@@ -68,7 +70,7 @@ SPECIAL: dict[str, dict] = {
 
 
 # Programs that do not run on each machine: what they test does not depend on how the CPU's APIC works.
-ONLY_ON = {name: ("vtd-x2apic", "amdvi") for name in ("fuzz", "irqbalance.sh", "quota.sh", "soak")}
+ONLY_ON = {name: ("vtd-x2apic", "amdvi") for name in ("fuzz", "irqbalance.sh", "many", "quota.sh", "soak")}
 ONLY_ON |= {name: ("vtd-x2apic",) for name in ("aer.sh", "fail", "fail_queue", "surprise", "unplug.sh")}
 
 
@@ -77,7 +79,11 @@ THREADED = {"affinity", "deliver", "eventfd", "mask"}
 # Those that a device makes a difference to which has commands for interrupt handles.
 HANDLES = {"abi", "errors", "eventfd", "lifecycle", "mask", "owner", "private", "recover", "unbind"}
 # Those for devices of a later version.
-LATER = {"deliver", "lifecycle", "mask", "params.sh", "recover"}
+LATER = {"deliver", "lifecycle", "mask", "params.sh", "recover", "work"}
+# The part of the soak that submits items.
+SOAK_ITEMS = "soak -t conserves_items"
+# Those that submit items: the device may have short transfers, or translation of addresses.
+ITEMS = {"buffers", "inflight", "work"}
 
 
 def selftests():
@@ -118,6 +124,18 @@ def e2e(kernel):
                 run = (machine.check("dsa"), *map(command, sorted(LATER.intersection(common))))
                 model = (*DEVICE, "--like", like, "--device-id", "0b25")
                 yield Boot(f"e2e-{kind}-like-{like}", kind, run, model, deadline=240)
+            run = (machine.check("dsa"), *map(command, sorted(ITEMS.intersection(common))))
+            model = (*DEVICE, "--max-xfer-shift", "13")
+            yield Boot(f"e2e-{kind}-split", kind, run, model, deadline=240)
+        if kernel == PLAIN and kind == "vtd-dma":
+            # The other guests of this kind have a device that takes no items. With this one, a read does not
+            # wait for the messages before it, which it would on a bus.
+            run = (machine.check("dsa"), *map(command, sorted(ITEMS.intersection(common))))
+            yield Boot(f"e2e-{kind}-items", kind, run, DEVICE, deadline=240, late=True)
+        if "soak" in here:
+            # Where it counts messages, no items can be submitted.
+            run = (machine.check("dsa"), command(SOAK_ITEMS))
+            yield Boot(f"e2e-{kind}-soak-items", kind, run, DEVICE, deadline=240)
         for program in here:
             if program in SPECIAL and kernel.name in SPECIAL[program].get("kernels", (kernel.name,)):
                 yield from special(kernel, kind, program)
@@ -144,12 +162,19 @@ def special(kernel, kind, program):
 
 
 def soak(_):
-    """Messages sent are interrupts handled, whatever is done meanwhile."""
-    soaked = f"cd selftests/ims; SOAK={paths.SOAK} SEED={paths.SEED} ./soak"
+    """Messages sent are interrupts handled, items accepted complete, and calls at random do no harm."""
+    programs = (
+        ("", "soak", VIRTUAL),
+        ("-items", SOAK_ITEMS, DEVICE),
+        ("-fuzz", "fuzz", DEVICE),
+    )
+    numbers = f"SOAK={paths.SOAK} ITERATIONS={paths.SOAK} SEED={paths.SEED}"
+    # That of a machine that is very busy.
+    deadline = 300 + paths.SOAK // 150
     for kind in ONLY_ON["soak"]:
-        # That of a machine that is very busy.
-        deadline = 300 + paths.SOAK // 150
-        yield Boot(f"soak-{kind}", kind, (machine.check("dsa"), soaked), VIRTUAL, deadline=deadline)
+        for name, program, model in programs:
+            run = (machine.check("dsa"), f"cd selftests/ims; {numbers} ./{program}")
+            yield Boot(f"soak-{kind}{name}", kind, run, model, deadline=deadline)
 
 
 # ---- guests: refusals, and the referee ------------------------------------------------------

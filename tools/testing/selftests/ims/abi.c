@@ -23,8 +23,9 @@ TEST_F(ims, node)
 	EXPECT_EQ(0600, info.st_mode & 07777);
 	EXPECT_EQ(0, info.st_uid);
 
-	/* Its file is for nothing but the calls. */
+	/* Its file is for nothing but the calls, and for reading completions. */
 	EXPECT_EQ(-1, read(file, &byte, 1));
+	EXPECT_EQ(EINVAL, errno);
 	EXPECT_EQ(-1, write(file, "x", 1));
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, file, 0));
 
@@ -383,11 +384,13 @@ TEST_F(interrupt, outputs_are_not_read)
 	EXPECT_EQ(0, state.count);
 }
 
-/* Frees what a call has allocated, or allocates what it has freed. */
+/* Frees what a call has allocated, or allocates what it has freed. Collects its completion. */
 static void undo(struct __test_metadata *_metadata, struct ims_irq *irq, enum call_index call,
 		 const void *argument)
 {
 	const struct idxd_ims_alloc *alloc = argument;
+	const struct idxd_ims_register *registration = argument;
+	struct idxd_ims_completion completion;
 
 	if (call == ALLOC) {
 		struct ims_irq other = { .file = irq->file, .id = alloc->id };
@@ -400,6 +403,10 @@ static void undo(struct __test_metadata *_metadata, struct ims_irq *irq, enum ca
 		ASSERT_TRUE(wait_for(take(irq->eventfd)));
 	} else if (call == MASK) {
 		ASSERT_EQ(0, ims_unmask(irq));
+	} else if (call == REGISTER) {
+		ASSERT_EQ(0, ims_unregister(irq->file, registration->buffer));
+	} else if (call == WORK) {
+		ASSERT_EQ(1, ims_collect(irq->file, &completion, 1));
 	}
 	EXPECT_EQ(1, ims_counter("used"));
 }
@@ -409,7 +416,7 @@ TEST_F_TIMEOUT(interrupt, larger_sizes, 60)
 {
 	static const int more[] = { 1, 3, 4, 8, 100, -1 };
 
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		for (size_t i = 0; i < ARRAY_SIZE(more); i++) {
 			union call_argument argument = valid_argument(call, &self->irq);
 			static unsigned char bytes[PAGE];
@@ -437,7 +444,7 @@ TEST_F_TIMEOUT(interrupt, larger_sizes, 60)
 /* A field of a later kernel that has a meaning. */
 TEST_F(interrupt, larger_sizes_with_contents)
 {
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		static const int sizes[] = { 1, 4, 8, 100, 1000 };
 
 		for (size_t i = 0; i < ARRAY_SIZE(sizes) * 2; i++) {
@@ -464,7 +471,7 @@ TEST_F(interrupt, large_sizes)
 {
 	static unsigned char bytes[8192];
 
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		union call_argument argument = valid_argument(call, &self->irq);
 
 		argument.size = 4097;
@@ -481,7 +488,7 @@ TEST_F(interrupt, huge_sizes)
 	unsigned char *end = end_of_page();
 
 	ASSERT_NE(NULL, end);
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 			union call_argument argument = valid_argument(call, &self->irq);
 			uint64_t begin = now_ms();
@@ -507,7 +514,7 @@ TEST_F_TIMEOUT(interrupt, end_of_memory, 60)
 	unsigned char *end = end_of_page();
 
 	ASSERT_NE(NULL, end);
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		const __u32 size = calls[call].size;
 		union call_argument argument;
 
@@ -538,7 +545,7 @@ TEST_F_TIMEOUT(interrupt, end_of_memory, 60)
 /* What cannot be written is only asked for what there is to write. */
 TEST_F(interrupt, read_only_memory)
 {
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		union call_argument argument = valid_argument(call, &self->irq);
 		int err = calls[call].has_output ? -EFAULT : 0;
 		unsigned char *end = end_of_page(), *at;

@@ -8,7 +8,9 @@
 #include "ims.h"
 
 /* Indices of the table below. */
-enum call_index { QUERY, ALLOC, FREE, BIND, MASK, UNMASK, STATE, SUBMIT, CALLS };
+enum call_index {
+	QUERY, ALLOC, FREE, BIND, MASK, UNMASK, STATE, SUBMIT, REGISTER, UNREGISTER, WORK, CALLS
+};
 
 static const struct {
 	const char *name;
@@ -24,7 +26,17 @@ static const struct {
 	[UNMASK] = { "UNMASK", IDXD_IMS_UNMASK, sizeof(struct idxd_ims_interrupt), false },
 	[STATE] = { "STATE", IDXD_IMS_STATE, sizeof(struct idxd_ims_state), true },
 	[SUBMIT] = { "SUBMIT", IDXD_IMS_SUBMIT, sizeof(struct idxd_ims_submit), false },
+	[REGISTER] = { "REGISTER", IDXD_IMS_REGISTER, sizeof(struct idxd_ims_register), true },
+	[UNREGISTER] = { "UNREGISTER", IDXD_IMS_UNREGISTER, sizeof(struct idxd_ims_unregister),
+			 false },
+	[WORK] = { "WORK", IDXD_IMS_WORK, sizeof(struct idxd_ims_work), true },
 };
+
+/* How many of them the device serves. Without lasting interrupt handles it does no work. */
+static inline int device_calls(void)
+{
+	return has_handle_commands() ? REGISTER : CALLS;
+}
 
 /* What any of them takes. All begin with their size. */
 union call_argument {
@@ -35,12 +47,21 @@ union call_argument {
 	struct idxd_ims_interrupt interrupt;
 	struct idxd_ims_state state;
 	struct idxd_ims_submit submit;
+	struct idxd_ims_register registration;
+	struct idxd_ims_unregister unregister;
+	struct idxd_ims_work work;
 	unsigned char bytes[64];
+};
+
+/* Memory that is registered, and an item that is submitted. */
+static unsigned char call_memory[4096];
+static const struct idxd_ims_item call_item = {
+	.op = IDXD_IMS_OP_NOOP, .interrupt = IDXD_IMS_NO_INTERRUPT,
 };
 
 /*
  * What a call accepts on @irq, which has an eventfd. Of those that allocate, without
- * one; of those that submit, a no-operation.
+ * one; of those that submit, a no-operation. For UNREGISTER it registers a buffer.
  */
 static inline union call_argument valid_argument(enum call_index call, const struct ims_irq *irq)
 {
@@ -66,6 +87,18 @@ static inline union call_argument valid_argument(enum call_index call, const str
 	case SUBMIT:
 		argument.submit.id = irq->id;
 		break;
+	case REGISTER:
+		argument.registration.address = (unsigned long)call_memory;
+		argument.registration.length = sizeof(call_memory);
+		break;
+	case UNREGISTER:
+		ims_register(irq->file, call_memory, sizeof(call_memory), 0,
+			     &argument.unregister.buffer);
+		break;
+	case WORK:
+		argument.work.items = (unsigned long)&call_item;
+		argument.work.count = 1;
+		break;
 	default:
 		break;
 	}
@@ -74,7 +107,7 @@ static inline union call_argument valid_argument(enum call_index call, const str
 
 static inline bool names_an_interrupt(enum call_index call)
 {
-	return call != QUERY && call != ALLOC;
+	return call != QUERY && call != ALLOC && call < REGISTER;
 }
 
 /* Has a call name another interrupt. */

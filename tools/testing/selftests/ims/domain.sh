@@ -32,11 +32,18 @@ msix_virq()
 	awk -v name="$driver-$bdf-events" '$NF == name { print $1 + 0 }' /proc/interrupts
 }
 
-# The driver holds vector 0, and the domain its sink.
+# The virqs of the other vectors, one for each work queue.
+work_virqs()
+{
+	awk -v name="$driver-$bdf-work" 'index($NF, name) == 1 { print $1 + 0 }' /proc/interrupts
+}
+
+# The driver holds the vectors, and the domain its sink.
 idle()
 {
-	[ "$(names "$dev/msi_irqs" | xargs)" = "$( (msix_virq; sink_virq) | sort -n | xargs)" ] &&
-		counter_is used 0 && [ "$(grep -c "$bdf" /proc/interrupts)" = 2 ] &&
+	[ "$(names "$dev/msi_irqs" | xargs)" = "$( (msix_virq; work_virqs; sink_virq) |
+		sort -n | xargs)" ] && [ "$(work_virqs | wc -l)" = "$wqs" ] &&
+		counter_is used 0 && [ "$(grep -c "$bdf" /proc/interrupts)" = $((2 + wqs)) ] &&
 		[ "$(awk 'END { print NR }' "$dir/slots")" = 1 ]
 }
 
@@ -56,7 +63,8 @@ msi_irqs_are_all()
 {
 	sysfs=$(names "$dev/msi_irqs" | xargs)
 	ktap_print_msg "msi_irqs: $sysfs"
-	[ "$sysfs" = "$( (msix_virq; sink_virq; awk '{ print $2 }' "$table") | sort -n | xargs)" ]
+	[ "$sysfs" = "$( (msix_virq; work_virqs; sink_virq; awk '{ print $2 }' "$table") |
+		sort -n | xargs)" ]
 }
 
 # The hwirq of each virq is its slot, its chip and domain are the device's.
@@ -157,12 +165,13 @@ ktap_print_header
 need_device
 [ -d $irq_debugfs/domains ] || skip_all "CONFIG_GENERIC_IRQ_DEBUGFS is not set"
 [ -c "$(node 1)" ] || skip_all "the device has one work queue"
+wqs=$(find "$dev/" -maxdepth 1 -name "$driver.wq.*" | wc -l)
 ktap_set_plan 13
 check "one domain of the device" one_domain
 check "stacked on interrupt remapping, on the vectors" chain_is_stacked
-check "the domain itself has one interrupt, its sink" idle
+check "the driver has its vectors, and the domain its sink" idle
 check "allocate interrupts for two work queues" take_all
-check "msi_irqs lists vector 0, the sink and the message store's interrupts" msi_irqs_are_all
+check "msi_irqs lists the vectors, the sink and the message store's interrupts" msi_irqs_are_all
 check "hwirq is the slot, chip is the device's" irqs_are_slots
 check "rows in /proc/interrupts" rows_are_there
 check "the table of slots is complete" slots_is_complete

@@ -60,7 +60,7 @@ static int impossible_cpu(void)
 
 TEST_F(interrupt, einval_size)
 {
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		for (__u32 size = 0; size < calls[call].size; size++) {
 			union call_argument argument = valid_argument(call, &self->irq), before;
 
@@ -221,7 +221,7 @@ TEST_F(interrupt, enoent)
 	for (int i = 0; i < ARRAY_SIZE(foreign); i++)
 		ASSERT_EQ(0, ims_alloc(file, new_eventfd(), &foreign[i]));
 
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		union call_argument argument = valid_argument(call, &self->irq);
 
 		if (!names_an_interrupt(call))
@@ -256,7 +256,7 @@ TEST_F(interrupt, enoent)
 
 TEST_F(interrupt, efault)
 {
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		for (size_t i = 0; i < ARRAY_SIZE(bad_pointers); i++) {
 			EXPECT_EQ(-EFAULT, ims_call(self->file, calls[call].request,
 						    bad_pointers[i]))
@@ -274,7 +274,7 @@ TEST_F(interrupt, enotty)
 		EXPECT_EQ(-ENOTTY, ims_call(self->file, _IO(IDXD_IMS_TYPE, number), bytes))
 			TH_LOG("number %#x", number);
 	}
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		union call_argument argument = valid_argument(call, &self->irq);
 		const unsigned long others[] = {
 			_IO(IDXD_IMS_TYPE ^ 1, call), _IO(IDXD_IMS_TYPE ^ 0x80, call),

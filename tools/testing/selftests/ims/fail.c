@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 
 #include "fail.h"
+#include "work.h"
 
 /* What operations work on. */
 static int file = -1;
@@ -326,6 +327,54 @@ static int copy(void)
 	return ims_copy(&irq, 8192);
 }
 
+/* ---- Work ---- */
+
+static unsigned char memory[4 * PAGE];
+static __u32 buffer;
+
+static int register_memory(void)
+{
+	return ims_register(file, memory, sizeof(memory), IDXD_IMS_BUFFER_WRITE, &buffer);
+}
+
+static int unregister_memory(void)
+{
+	return ims_unregister(file, buffer);
+}
+
+static int prepare_registered(void)
+{
+	return prepare_file() ?: register_memory();
+}
+
+/* Copies within it. */
+static int work(void)
+{
+	struct idxd_ims_item item = copy_item(buffer, 1, buffer, 2 * PAGE, PAGE, 0);
+	struct idxd_ims_completion completion = {};
+	int err = ims_do(file, &item, &completion);
+
+	return err ?: completion.status == IDXD_IMS_COMPLETED ? 0 : -EIO;
+}
+
+/* An item that was accepted, which could not be told, completes all the same. */
+static int read_what_is_left(void)
+{
+	struct idxd_ims_completion completion;
+
+	while (ims_poll(file, POLLIN, SETTLE_MS) & POLLIN)
+		if (ims_read(file, &completion, 1) != 1)
+			return -EIO;
+	return 0;
+}
+
+static bool memory_works(void)
+{
+	memset(memory, 0, sizeof(memory));
+	memset(memory + 1, 0x5a, PAGE);
+	return !work() && !memcmp(memory + 1, memory + 2 * PAGE, PAGE);
+}
+
 /* ---- Files of the file systems ---- */
 
 static int raise_min(void)
@@ -552,6 +601,27 @@ FIXTURE_VARIANT_ADD(fail, noop) {
 FIXTURE_VARIANT_ADD(fail, copy) {
 	.operation = {
 		.prepare = prepare_alloc_bound, .run = copy, .undo = nothing,
+	},
+};
+
+FIXTURE_VARIANT_ADD(fail, register_memory) {
+	.operation = {
+		.prepare = prepare_file, .run = register_memory, .undo = unregister_memory,
+		.usable = memory_works, .allocates = true, .errors = { -ENOMEM },
+	},
+};
+
+FIXTURE_VARIANT_ADD(fail, unregister_memory) {
+	.operation = {
+		.prepare = prepare_registered, .run = unregister_memory,
+		.undo = register_memory,
+	},
+};
+
+FIXTURE_VARIANT_ADD(fail, work) {
+	.operation = {
+		.prepare = prepare_registered, .run = work, .undo = read_what_is_left,
+		.errors = { -ENOMEM },
 	},
 };
 

@@ -86,6 +86,8 @@ static void use(int fd, bool writable)
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN | POLLPRI };
 	char text[4096];
 
+	/* That of a work queue would wait for completions. */
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	poll(&poll_fd, 1, 0);
 	while (read(fd, text, sizeof(text)) > 0)
 		;

@@ -2,11 +2,12 @@
 /*
  * Calls at random: unknown numbers, sizes, contents and pointers of all kinds, and
  * good ones in between, from two processes that share some of the files and an
- * argument that the other one writes to meanwhile. None may fail in a way that is
- * not documented, and afterwards the device works as before.
+ * argument that the other one writes to meanwhile. Items of work write to memory that is
+ * for that only. None may fail in a way that is not documented, and afterwards the device
+ * works as before.
  *
  * SEED=N repeats what was done with a seed, as far as the processes do not depend on
- * each other. ITERATIONS=N is how many calls there are.
+ * each other. ITERATIONS=N is how many calls there are; the deadline grows with it.
  */
 #include "calls.h"
 #include "expect.h"
@@ -18,13 +19,16 @@
 #define FILES (PRIVATE_FILES + SHARED_FILES)
 #define EVENTFDS 6
 #define MOST_IDS 24
-#define DEADLINE_S 100
+#define MOST_ITEMS 8
+#define MEMORY (16 * 4096)
+#define DEADLINE_S 100		/* For ITERATIONS calls */
+#define DAY_S (24 * 60 * 60)
 
 /* What a process tells of itself. */
 struct report {
-	int calls[CALLS];
-	int successes[CALLS];
-	int unknown;
+	uint64_t calls[CALLS];
+	uint64_t successes[CALLS];
+	uint64_t unknown;
 	char wrong[160];
 };
 
@@ -38,6 +42,8 @@ struct open_file {
 	int file;
 	int ids;
 	__u32 id[MOST_IDS];
+	int buffers;
+	__u32 buffer[MOST_IDS];
 };
 
 struct fuzzer {
@@ -46,6 +52,8 @@ struct fuzzer {
 	int eventfds[EVENTFDS];
 	unsigned char *end;		/* Of memory that can be written */
 	unsigned char *read_only_end;	/* Of memory that can be read */
+	unsigned char *memory;		/* What is registered, with nothing behind it */
+	struct idxd_ims_item items[MOST_ITEMS];
 	struct arena *arena;
 	struct report *report;
 };
@@ -126,6 +134,7 @@ static bool documented(int err)
 {
 	static const int errors[] = {
 		0, -EINVAL, -E2BIG, -EFAULT, -EBADF, -ENOENT, -ENOSPC, -EDQUOT, -EMFILE, -EPERM,
+		-EACCES, -EAGAIN, -EBUSY, -ENOMEM,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
@@ -138,6 +147,7 @@ static bool documented(int err)
 static int call_on(struct fuzzer *fuzzer, struct open_file *file, enum call_index call,
 		   union call_argument *argument)
 {
+	/* Both that are freed have their number there. */
 	__u32 id = argument->interrupt.id;
 	int err = ims_call(file->file, calls[call].request, argument);
 
@@ -148,6 +158,11 @@ static int call_on(struct fuzzer *fuzzer, struct open_file *file, enum call_inde
 	for (int i = 0; !err && call == FREE && i < file->ids; i++)
 		if (file->id[i] == id)
 			file->id[i] = file->id[--file->ids];
+	if (!err && call == REGISTER && file->buffers < MOST_IDS)
+		file->buffer[file->buffers++] = argument->registration.buffer;
+	for (int i = 0; !err && call == UNREGISTER && i < file->buffers; i++)
+		if (file->buffer[i] == id)
+			file->buffer[i] = file->buffer[--file->buffers];
 	return err;
 }
 
@@ -165,7 +180,7 @@ static bool unknown_number(struct fuzzer *fuzzer, struct open_file *file)
 			request &= 0xffff;
 	}
 	if (_IOC_TYPE(request) == IDXD_IMS_TYPE && _IOC_NR(request) < CALLS && request < 1 << 16)
-		request |= 8;
+		request |= 16;
 	err = ims_call(file->file, request, pointer);
 	fuzzer->report->unknown++;
 	return check(fuzzer, "unknown number", request, 0, err, err == -ENOTTY);
@@ -198,6 +213,60 @@ static bool random_bytes(struct fuzzer *fuzzer, struct open_file *file)
 	return check(fuzzer, "random bytes", calls[call].request, size, err, documented(err));
 }
 
+static __u32 a_buffer(struct fuzzer *fuzzer, const struct open_file *file)
+{
+	if (file->buffers && below(fuzzer, 10) < 8)
+		return file->buffer[below(fuzzer, file->buffers)];
+	return below(fuzzer, 2) ? below(fuzzer, 16) : number(fuzzer);
+}
+
+/* An item, most of whose fields its operation has. */
+static struct idxd_ims_item an_item(struct fuzzer *fuzzer, const struct open_file *file)
+{
+	struct idxd_ims_item item = {
+		.op = below(fuzzer, 16) ? below(fuzzer, 6) : number(fuzzer),
+		.interrupt = below(fuzzer, 2) ? IDXD_IMS_NO_INTERRUPT : an_id(fuzzer, file),
+		.cookie = next(fuzzer),
+	};
+	const bool is_odd = !below(fuzzer, 6);
+
+	if (item.op != IDXD_IMS_OP_NOOP || is_odd)
+		item.length = below(fuzzer, 4) ? 1 + below(fuzzer, MEMORY / 4) : number(fuzzer);
+	if ((item.op != IDXD_IMS_OP_NOOP && item.op != IDXD_IMS_OP_FILL) || is_odd) {
+		item.source = a_buffer(fuzzer, file);
+		item.source_offset = below(fuzzer, 2) ? number(fuzzer) : below(fuzzer, 4096);
+	}
+	if ((item.op != IDXD_IMS_OP_NOOP && item.op != IDXD_IMS_OP_CRC) || is_odd) {
+		item.target = a_buffer(fuzzer, file);
+		item.target_offset = below(fuzzer, 2) ? number(fuzzer) : below(fuzzer, 4096);
+	}
+	if (item.op == IDXD_IMS_OP_FILL || item.op == IDXD_IMS_OP_CRC || is_odd)
+		item.value = next(fuzzer) >> (below(fuzzer, 4) ? 32 : 0);
+	if (is_odd && below(fuzzer, 2))
+		item.reserved = number(fuzzer);
+	return item;
+}
+
+/* What completed. Any number of them, anywhere. */
+static bool read_some(struct fuzzer *fuzzer, struct open_file *file)
+{
+	struct idxd_ims_completion completions[MOST_ITEMS];
+	size_t size = below(fuzzer, 4) ? sizeof(completions) : below(fuzzer, sizeof(completions));
+	void *pointer = below(fuzzer, 8) ? completions : bad_pointer(fuzzer);
+	ssize_t got;
+
+	if (!ims_poll(file->file, POLLIN, 0))
+		return true;
+	/* The other process may read what was there. */
+	if (file >= fuzzer->files + PRIVATE_FILES)
+		ims_set_nonblock(file->file, true);
+	got = read(file->file, pointer, size);
+	if (got < 0)
+		return check(fuzzer, "read", 0, size, -errno,
+			     errno == EINVAL || errno == EFAULT || errno == EAGAIN);
+	return check(fuzzer, "read", 0, size, got, got && got % sizeof(completions[0]) == 0);
+}
+
 /* Fields that make some sense. */
 static union call_argument some_sense(struct fuzzer *fuzzer, const struct open_file *file,
 				      enum call_index call)
@@ -226,6 +295,27 @@ static union call_argument some_sense(struct fuzzer *fuzzer, const struct open_f
 	case SUBMIT:
 		argument.submit.op = below(fuzzer, 2) ? below(fuzzer, 2) : number(fuzzer);
 		argument.submit.length = number(fuzzer);
+		break;
+	case REGISTER:
+		argument.registration.flags = below(fuzzer, 8) ? below(fuzzer, 2) : number(fuzzer);
+		argument.registration.address = below(fuzzer, 4) ?
+			(unsigned long)fuzzer->memory + below(fuzzer, MEMORY) :
+			(unsigned long)bad_pointer(fuzzer);
+		argument.registration.length = below(fuzzer, 2) ? 1 + below(fuzzer, MEMORY) :
+								  number(fuzzer);
+		argument.registration.reserved = below(fuzzer, 8) ? 0 : number(fuzzer);
+		break;
+	case UNREGISTER:
+		argument.unregister.buffer = a_buffer(fuzzer, file);
+		break;
+	case WORK:
+		for (int i = 0; i < MOST_ITEMS; i++)
+			fuzzer->items[i] = an_item(fuzzer, file);
+		argument.work.flags = below(fuzzer, 8) ? 0 : number(fuzzer);
+		argument.work.items = (unsigned long)(below(fuzzer, 8) ? fuzzer->items :
+								     bad_pointer(fuzzer));
+		argument.work.count = below(fuzzer, 4) ? 1 + below(fuzzer, MOST_ITEMS) :
+							 number(fuzzer);
 		break;
 	default:
 		break;
@@ -275,17 +365,20 @@ static bool random_fields(struct fuzzer *fuzzer, struct open_file *file)
 static bool good(struct fuzzer *fuzzer, struct open_file *file, bool slow)
 {
 	static const enum call_index fast[] = {
-		QUERY, ALLOC, FREE, STATE, MASK, UNMASK, UNMASK, UNMASK,
+		QUERY, ALLOC, FREE, STATE, MASK, UNMASK, UNMASK, UNMASK, REGISTER, UNREGISTER,
+		WORK, WORK,
 	};
 	static const enum call_index slower[] = { ALLOC, BIND, SUBMIT, SUBMIT };
 	enum call_index call = slow ? slower[below(fuzzer, ARRAY_SIZE(slower))] :
 				      fast[below(fuzzer, ARRAY_SIZE(fast))];
 	union call_argument argument;
-	struct ims_irq irq = {};
+	struct ims_irq irq = { .file = file->file };
 	int err;
 
 	if (call == ALLOC && file->ids == MOST_IDS)
 		call = FREE;
+	if (call == REGISTER && file->buffers == MOST_IDS)
+		call = UNREGISTER;
 	if (names_an_interrupt(call)) {
 		if (!file->ids)
 			return true;
@@ -293,6 +386,11 @@ static bool good(struct fuzzer *fuzzer, struct open_file *file, bool slow)
 	}
 	irq.eventfd = fuzzer->eventfds[below(fuzzer, EVENTFDS)];
 	argument = valid_argument(call, &irq);
+	if (call == REGISTER) {
+		argument.registration.address = (unsigned long)fuzzer->memory;
+		argument.registration.length = MEMORY;
+		argument.registration.flags = IDXD_IMS_BUFFER_WRITE;
+	}
 	if (call == ALLOC && slow)
 		argument.alloc.eventfd = irq.eventfd;
 	if (call == SUBMIT && below(fuzzer, 2)) {
@@ -307,6 +405,13 @@ static bool good(struct fuzzer *fuzzer, struct open_file *file, bool slow)
 	if (call == ALLOC)
 		return check(fuzzer, "good", calls[call].request, 0, err,
 			     !err || err == -ENOSPC || err == -EDQUOT || err == -EMFILE);
+	if (call >= REGISTER)
+		return check(fuzzer, "good", calls[call].request, 0, err,
+			     !err || err == -EAGAIN || err == -EBUSY || err == -ENOENT ||
+			     err == -ENOMEM || err == -ENOSPC || err == -EMFILE);
+	/* What items in flight name is busy. */
+	if (call == FREE && err == -EBUSY)
+		return true;
 	return check(fuzzer, "good", calls[call].request, 0, err,
 		     !err || err == -ENOENT || err == -EINVAL || err == -ENOSPC);
 }
@@ -329,7 +434,10 @@ static bool reopen(struct fuzzer *fuzzer, int index)
 		unmask_all(file);
 	ims_close(file->file);
 	file->ids = 0;
+	file->buffers = 0;
 	file->file = ims_open(below(fuzzer, ims_wqs()));
+	if (file->file >= 0)
+		ims_set_nonblock(file->file, index & 1);
 	return check(fuzzer, "open", 0, 0, file->file, file->file >= 0);
 }
 
@@ -346,6 +454,8 @@ static bool step(struct fuzzer *fuzzer)
 		return random_bytes(fuzzer, file);
 	if (kind < 840)
 		return random_fields(fuzzer, file);
+	if (kind < 880)
+		return read_some(fuzzer, file);
 	if (kind < 988)
 		return good(fuzzer, file, false);
 	if (kind < 997)
@@ -354,9 +464,9 @@ static bool step(struct fuzzer *fuzzer)
 }
 
 /* How many calls it made. */
-static int made(const struct report *report)
+static uint64_t made(const struct report *report)
 {
-	int sum = report->unknown;
+	uint64_t sum = report->unknown;
 
 	for (int call = 0; call < CALLS; call++)
 		sum += report->calls[call];
@@ -364,12 +474,14 @@ static int made(const struct report *report)
 }
 
 /* Never returns. The exit status says whether all was well. */
-static void fuzz(struct arena *arena, int me, uint64_t seed, const int *shared, int iterations)
+static void fuzz(struct arena *arena, unsigned char *memory, int me, uint64_t seed,
+		 const int *shared, uint64_t iterations)
 {
 	struct fuzzer fuzzer = {
 		.random = (seed + me) * 0x9e3779b97f4a7c15 | 1,
 		.end = end_of_page(),
 		.read_only_end = end_of_page(),
+		.memory = memory,
 		.arena = arena,
 		.report = &arena->reports[me],
 	};
@@ -385,6 +497,8 @@ static void fuzz(struct arena *arena, int me, uint64_t seed, const int *shared, 
 						 shared[i - PRIVATE_FILES];
 		if (file->file < 0)
 			_exit(3);
+		if (i < PRIVATE_FILES)
+			ims_set_nonblock(file->file, i & 1);
 	}
 	while (made(fuzzer.report) < iterations)
 		if (!step(&fuzzer))
@@ -394,17 +508,36 @@ static void fuzz(struct arena *arena, int me, uint64_t seed, const int *shared, 
 	_exit(0);
 }
 
-TEST_F_TIMEOUT(ims, random_calls, DEADLINE_S + 15)
+static uint64_t iterations_wanted(void)
+{
+	return from_environment("ITERATIONS", ITERATIONS);
+}
+
+/* How long they may take, in seconds. */
+static int deadline_s(void)
+{
+	const uint64_t seconds = iterations_wanted() * DEADLINE_S / ITERATIONS;
+
+	if (seconds < DEADLINE_S)
+		return DEADLINE_S;
+	return seconds < DAY_S ? seconds : DAY_S;
+}
+
+TEST_F_TIMEOUT(ims, random_calls, deadline_s() + 15)
 {
 	uint64_t seed = from_environment("SEED", 1);
-	int iterations = from_environment("ITERATIONS", ITERATIONS);
+	const uint64_t iterations = iterations_wanted();
 	struct arena *arena = share(sizeof(*arena));
+	unsigned char *memory = share(MEMORY + 4096);
 	int shared[SHARED_FILES], used = 0, status;
 	uint64_t begin = now_ms();
 	pid_t children[PROCESSES];
 
 	ASSERT_NE(NULL, arena);
-	TH_LOG("SEED=%llu ITERATIONS=%d", (unsigned long long)seed, iterations);
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, mprotect(memory + MEMORY, 4096, PROT_NONE));
+	TH_LOG("SEED=%llu ITERATIONS=%llu", (unsigned long long)seed,
+	       (unsigned long long)iterations);
 	self->rebind = true;
 	for (int i = 0; i < SHARED_FILES; i++) {
 		shared[i] = ims_open(i % ims_wqs());
@@ -414,17 +547,18 @@ TEST_F_TIMEOUT(ims, random_calls, DEADLINE_S + 15)
 		children[i] = start();
 		ASSERT_LE(0, children[i]);
 		if (!children[i])
-			fuzz(arena, i, seed, shared, iterations / PROCESSES);
+			fuzz(arena, memory, i, seed, shared, iterations / PROCESSES);
 	}
 	for (int i = 0; i < PROCESSES; i++) {
 		struct report *report = &arena->reports[i];
 
-		status = finish(children[i], DEADLINE_S * 1000 * slow());
+		status = finish(children[i], deadline_s() * 1000 * slow());
 		EXPECT_EQ(0, status)
 			TH_LOG("process %d: %s", i, report->wrong);
 		for (int call = 0; call < CALLS; call++) {
-			TH_LOG("process %d: %6d of %6d %s succeeded", i, report->successes[call],
-			       report->calls[call], calls[call].name);
+			TH_LOG("process %d: %6llu of %6llu %s succeeded", i,
+			       (unsigned long long)report->successes[call],
+			       (unsigned long long)report->calls[call], calls[call].name);
 			/* Enough of everything, so that this is a test. */
 			if (iterations >= ITERATIONS)
 				EXPECT_LT(10, report->successes[call]);

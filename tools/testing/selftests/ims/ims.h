@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/eventfd.h>
@@ -43,7 +44,7 @@
 #undef TEST_F_TIMEOUT
 #define TEST_F_TIMEOUT(fixture, test, timeout) __TEST_F_IMPL(fixture, test, -1, (timeout) * slow())
 
-#define MOST_FILES 512
+#define MOST_FILES 2560
 #define MOST_CHILDREN 256
 
 /* How often the device did something for a slot. */
@@ -616,6 +617,87 @@ static inline int ims_noop(const struct ims_irq *irq)
 static inline int ims_copy(const struct ims_irq *irq, int bytes)
 {
 	return ims_submit(irq, IDXD_IMS_OP_COPY, bytes);
+}
+
+static inline void ims_set_nonblock(int file, bool nonblock)
+{
+	int flags = fcntl(file, F_GETFL);
+
+	fcntl(file, F_SETFL, nonblock ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+}
+
+/* Registers memory. Returns 0 and the number of the buffer, or a negative errno. */
+static inline int ims_register(int file, const void *address, size_t length, __u32 flags,
+			       __u32 *buffer)
+{
+	struct idxd_ims_register argument = {
+		.size = sizeof(argument), .flags = flags, .address = (unsigned long)address,
+		.length = length,
+	};
+	int err = ims_call(file, IDXD_IMS_REGISTER, &argument);
+
+	if (!err)
+		*buffer = argument.buffer;
+	return err;
+}
+
+static inline int ims_unregister(int file, __u32 buffer)
+{
+	struct idxd_ims_unregister argument = { .size = sizeof(argument), .buffer = buffer };
+
+	return ims_call(file, IDXD_IMS_UNREGISTER, &argument);
+}
+
+/* Submits items. Returns how many were accepted, or a negative errno. */
+static inline int ims_work(int file, const struct idxd_ims_item *items, int count)
+{
+	struct idxd_ims_work work = {
+		.size = sizeof(work), .items = (unsigned long)items, .count = count,
+	};
+
+	return ims_call(file, IDXD_IMS_WORK, &work) ?: (int)work.accepted;
+}
+
+/* Reads completions. Returns how many were read, or a negative errno. */
+static inline int ims_read(int file, struct idxd_ims_completion *completions, int most)
+{
+	ssize_t bytes = read(file, completions, most * sizeof(*completions));
+
+	if (bytes < 0)
+		return -errno;
+	return bytes % sizeof(*completions) ? -EBADMSG : (int)(bytes / sizeof(*completions));
+}
+
+/* Waits until the file is ready for some of @events. Returns for which, or 0 if that is late. */
+static inline int ims_poll(int file, short events, int ms)
+{
+	struct pollfd ready = { .fd = file, .events = events };
+	const uint64_t end = now_ms() + ms;
+	int err;
+
+	do {
+		int64_t left = end - now_ms();
+
+		err = poll(&ready, 1, left > 0 ? left : 0);
+	} while (err < 0 && errno == EINTR);
+	return err > 0 ? ready.revents : 0;
+}
+
+/* Reads completions until there are @count, or that is late. Returns as ims_read(). */
+static inline int ims_collect(int file, struct idxd_ims_completion *completions, int count)
+{
+	int got = 0;
+
+	while (got < count && ims_poll(file, POLLIN, DEADLINE_MS) & POLLIN) {
+		int more = ims_read(file, completions + got, count - got);
+
+		if (more == -EAGAIN)
+			continue;
+		if (more < 0)
+			return more;
+		got += more;
+	}
+	return got;
 }
 
 /* An eventfd that does not wait; -1 if there is none. */

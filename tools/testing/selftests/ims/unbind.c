@@ -49,7 +49,7 @@ static void hold(struct __test_metadata *_metadata, int wq, struct held *held)
 /* Is every call of the file refused, as its device is gone? */
 static void expect_gone(struct __test_metadata *_metadata, const struct held *held)
 {
-	for (int call = 0; call < CALLS; call++) {
+	for (int call = 0; call < device_calls(); call++) {
 		union call_argument argument = valid_argument(call, &held->bound), before;
 
 		before = argument;
