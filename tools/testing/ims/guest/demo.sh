@@ -4,6 +4,7 @@
 set -e
 module=modules/idxd_ims.ko
 imsctl=$PWD/selftests/ims/imsctl
+PATH=$PATH:$PWD/selftests/ims
 
 title()
 {
@@ -64,6 +65,14 @@ run cat slots
 unmask 0
 wait 0 1
 EOF_SESSION
+
+title 'A program copies a file with the device, on two CPUs, and sleeps until interrupts wake it'
+head -c 8M /dev/urandom > /tmp/source
+show imscopy -w "$node" /tmp/source /tmp/target
+show cmp /tmp/source /tmp/target
+case $("$imsctl" "$node" 'query work') in
+*crc*) show imscopy -w "$node" -c /tmp/target ;;
+esac
 
 title 'The files are closed: all slots are back'
 show head -n 3 counters

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * imsctl: opens a work queue and does with its interrupts what it is told, for
- * shell scripts. The interrupts are freed when it ends.
+ * imsctl: opens a work queue and does with its interrupts what it is told, and work on
+ * buffers, for shell scripts. All is freed when it ends.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/idxd_ims.h>
@@ -24,6 +25,7 @@
 
 #define MAX_WORDS 7
 #define MAX_IDS 65536
+#define MAX_BUFFERS 1024
 
 static const char usage[] =
 	"usage: imsctl [-e] [-k] [-t MS] DEVICE [COMMAND]...\n"
@@ -33,7 +35,14 @@ static const char usage[] =
 	"  alloc [COUNT] [cpu=N] [unbound]\n"
 	"  free ID        bind ID      noop ID [COUNT]    wait ID COUNT\n"
 	"  mask ID        unbind ID    copy ID BYTES      state ID\n"
-	"  unmask ID      query        run SHELL COMMAND\n";
+	"  unmask ID      query        run SHELL COMMAND\n"
+	"Work on memory, of which AT is BUFFER or BUFFER+OFFSET:\n"
+	"  buffer BYTES [readonly]     unregister BUFFER  query work\n"
+	"  put AT TEXT                 show AT BYTES\n"
+	"  work noop                   work fill AT VALUE BYTES\n"
+	"  work copy AT AT BYTES       work crc AT BYTES [SEED]\n"
+	"  work compare AT AT BYTES    ... [irq=ID] [nowait]\n"
+	"  collect [COUNT]             wait for completions\n";
 
 static int device;
 static unsigned int deadline_ms = 5000;
@@ -44,6 +53,12 @@ static struct interrupt {
 	int eventfd;
 	__u64 total;
 } interrupts[MAX_IDS];
+
+/* What is registered, so that its bytes can be seen. */
+static struct {
+	char *memory;
+	__u64 length;
+} buffers[MAX_BUFFERS];
 
 /* Ends the command. */
 static void fail(int error)
@@ -90,12 +105,19 @@ static void reach(struct interrupt *irq, __u64 total)
 	}
 }
 
-static bool is_number(const char *word, unsigned int *number)
+static bool is_long_number(const char *word, __u64 *number)
 {
 	char *end;
-	unsigned long value = strtoul(word, &end, 0);
 
-	if (*word < '0' || *word > '9' || *end || value > UINT_MAX)
+	*number = strtoull(word, &end, 0);
+	return *word >= '0' && *word <= '9' && !*end;
+}
+
+static bool is_number(const char *word, unsigned int *number)
+{
+	__u64 value;
+
+	if (!is_long_number(word, &value) || value > UINT_MAX)
 		return false;
 	*number = value;
 	return true;
@@ -191,10 +213,187 @@ static void show_query(void)
 	       query.file_max);
 }
 
+static void show_query_of_work(void)
+{
+	static const char * const names[] = { "noop", "copy", "fill", "compare", "crc" };
+	struct idxd_ims_query query = { .size = sizeof(query) };
+
+	control(IDXD_IMS_QUERY, &query);
+	printf("entries %u file_items %u ops", query.entries, query.file_items);
+	for (unsigned int op = 0; op < sizeof(names) / sizeof(*names); op++)
+		if (query.ops >> op & 1)
+			printf(" %s", names[op]);
+	puts("");
+}
+
+static void register_buffer(__u64 bytes, bool writable)
+{
+	struct idxd_ims_register memory = {
+		.size = sizeof(memory),
+		.flags = writable ? IDXD_IMS_BUFFER_WRITE : 0,
+		.length = bytes,
+	};
+	char *address = mmap(NULL, bytes ?: 1, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (address == MAP_FAILED)
+		fail(errno);
+	memory.address = (unsigned long)address;
+	if (ioctl(device, IDXD_IMS_REGISTER, &memory) < 0) {
+		int error = errno;
+
+		munmap(address, bytes ?: 1);
+		fail(error);
+	}
+	buffers[memory.buffer % MAX_BUFFERS].memory = address;
+	buffers[memory.buffer % MAX_BUFFERS].length = bytes;
+	printf("%u bytes %llu\n", memory.buffer, bytes);
+}
+
+static void unregister_buffer(unsigned int buffer)
+{
+	struct idxd_ims_unregister memory = { .size = sizeof(memory), .buffer = buffer };
+
+	control(IDXD_IMS_UNREGISTER, &memory);
+	munmap(buffers[buffer % MAX_BUFFERS].memory, buffers[buffer % MAX_BUFFERS].length);
+	buffers[buffer % MAX_BUFFERS].memory = NULL;
+	puts("unregistered");
+}
+
+/* BUFFER or BUFFER+OFFSET */
+static void parse_place(const char *word, __u32 *buffer, __u64 *offset)
+{
+	char *number = strdupa(word);
+	char *plus = strchr(number, '+');
+
+	*offset = 0;
+	if (plus)
+		*plus++ = '\0';
+	if (!is_number(number, buffer) || (plus && !is_long_number(plus, offset)))
+		errx(2, "%s?\n%s", word, usage);
+}
+
+/* Memory of a buffer; ends the program if it has not so many bytes. */
+static char *bytes_at(const char *word, __u64 bytes)
+{
+	__u32 buffer;
+	__u64 offset, length;
+
+	parse_place(word, &buffer, &offset);
+	length = buffers[buffer % MAX_BUFFERS].memory ? buffers[buffer % MAX_BUFFERS].length : 0;
+	if (offset > length || bytes > length - offset)
+		errx(2, "%s has no %llu bytes", word, bytes);
+	return buffers[buffer % MAX_BUFFERS].memory + offset;
+}
+
+static void put_text(const char *place, const char *text)
+{
+	memcpy(bytes_at(place, strlen(text)), text, strlen(text));
+	printf("%zu bytes\n", strlen(text));
+}
+
+static void show_bytes(const char *place, __u64 bytes)
+{
+	const unsigned char *byte = (unsigned char *)bytes_at(place, bytes);
+
+	while (bytes--)
+		printf("%02x", *byte++);
+	puts("");
+}
+
+static void collect(unsigned int count)
+{
+	static const char * const statuses[] = { "completed", "aborted", "failed" };
+	struct pollfd readable = { .fd = device, .events = POLLIN };
+	struct idxd_ims_completion done;
+
+	while (count--) {
+		if (poll(&readable, 1, deadline_ms * slow()) <= 0)
+			fail(ETIMEDOUT);
+		if (read(device, &done, sizeof(done)) < 0)
+			fail(errno);
+		printf("%llu %s bytes %llu result 0x%llx\n", done.cookie,
+		       done.status <= IDXD_IMS_FAILED ? statuses[done.status] : "?",
+		       done.bytes, done.result);
+	}
+}
+
+/* Fills in what the words say. Returns false if they are not those of an item. */
+static bool is_item(char **words, int count, struct idxd_ims_item *item)
+{
+#define IS(name, arguments) (!strcmp(words[0], name) && count == (arguments) + 1)
+	if (IS("noop", 0)) {
+		item->op = IDXD_IMS_OP_NOOP;
+		return true;
+	}
+	if (IS("fill", 3)) {
+		item->op = IDXD_IMS_OP_FILL;
+		parse_place(words[1], &item->target, &item->target_offset);
+		return is_long_number(words[2], &item->value) &&
+		       is_long_number(words[3], &item->length);
+	}
+	if (IS("crc", 2) || IS("crc", 3)) {
+		item->op = IDXD_IMS_OP_CRC;
+		parse_place(words[1], &item->source, &item->source_offset);
+		return is_long_number(words[2], &item->length) &&
+		       (count == 3 || is_long_number(words[3], &item->value));
+	}
+	if (IS("copy", 3) || IS("compare", 3)) {
+		item->op = words[0][2] == 'p' ? IDXD_IMS_OP_COPY : IDXD_IMS_OP_COMPARE;
+		parse_place(words[1], &item->source, &item->source_offset);
+		parse_place(words[2], &item->target, &item->target_offset);
+		return is_long_number(words[3], &item->length);
+	}
+	return false;
+}
+
+/* Submits an item; its cookie is how many were before it. */
+static void submit_work(char **words, int count)
+{
+	static __u64 cookie;
+	struct idxd_ims_item item = { .interrupt = IDXD_IMS_NO_INTERRUPT, .cookie = cookie };
+	struct idxd_ims_work work = {
+		.size = sizeof(work),
+		.items = (unsigned long)&item,
+		.count = 1,
+	};
+	bool wait = true, signals = false;
+	unsigned int id = 0;
+	struct interrupt *irq;
+	__u64 before;
+
+	for (; count > 1; count--) {
+		if (!strcmp(words[count - 1], "nowait"))
+			wait = false;
+		else if (!strncmp(words[count - 1], "irq=", 4) &&
+			 is_number(words[count - 1] + 4, &id))
+			signals = true;
+		else
+			break;
+	}
+	if (!count || !is_item(words, count, &item))
+		errx(2, "work %s?\n%s", count ? words[0] : "", usage);
+	if (signals)
+		item.interrupt = id;
+	irq = &interrupts[id % MAX_IDS];
+	before = irq->total;
+
+	control(IDXD_IMS_WORK, &work);
+	cookie++;
+	if (!wait) {
+		printf("%llu accepted\n", item.cookie);
+		return;
+	}
+	collect(1);
+	if (signals && !(state_of(id).flags & IDXD_IMS_STATE_MASKED))
+		reach(irq, before + 1);
+}
+
 static void execute(char *line)
 {
 	char *words[MAX_WORDS + 1] = { NULL }, *rest = line;
 	unsigned int id, number = 1;
+	__u64 bytes;
 	int count = 0;
 
 	/* The shell's, while the file is open. */
@@ -205,13 +404,25 @@ static void execute(char *line)
 	}
 	while (count < MAX_WORDS && (words[count] = strsep(&rest, " ")))
 		count += !!*words[count];
-#define IS(name, arguments) (!strcmp(words[0], name) && count == (arguments) + 1)
 	if (!count)
 		puts(""); /* Shows a script where the answer before it ends. */
 	else if (!strcmp(words[0], "alloc"))
 		allocate(words + 1);
 	else if (IS("query", 0))
 		show_query();
+	else if (IS("query", 1) && !strcmp(words[1], "work"))
+		show_query_of_work();
+	else if (!strcmp(words[0], "work"))
+		submit_work(words + 1, count - 1);
+	else if (IS("collect", 0))
+		collect(1);
+	else if (IS("put", 2))
+		put_text(words[1], words[2]);
+	else if (IS("show", 2) && is_long_number(words[2], &bytes))
+		show_bytes(words[1], bytes);
+	else if ((IS("buffer", 1) || (IS("buffer", 2) && !strcmp(words[2], "readonly"))) &&
+		 is_long_number(words[1], &bytes))
+		register_buffer(bytes, count == 2);
 	else if (count < 2 || !is_number(words[1], &id) ||
 		 (words[2] && !is_number(words[2], &number)))
 		errx(2, "%s?\n%s", words[0], usage);
@@ -231,6 +442,10 @@ static void execute(char *line)
 		submit(id, IDXD_IMS_OP_COPY, number, 1);
 	else if (IS("state", 1))
 		show_state(state_of(id));
+	else if (IS("collect", 1))
+		collect(id);
+	else if (IS("unregister", 1))
+		unregister_buffer(id);
 	else if (IS("wait", 2))
 		wait_for(&interrupts[id % MAX_IDS], number);
 	else
