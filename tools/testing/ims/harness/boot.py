@@ -324,8 +324,17 @@ class Guest:
         self.outcome.problems.append(text)
 
 
+# QEMU's client of vfio-user can report two errors at once, and abort, when the model ends under it.
+ABORTED = "error_setv: Assertion"
+
+
 def run(boot, on_line=None):
-    return Guest(boot, on_line).run()
+    """Boots once, or again if the emulator itself has aborted."""
+    for _ in range(4):
+        outcome = Guest(boot, on_line).run()
+        if ABORTED not in outcome.log.read_text(encoding="utf-8", errors="replace"):
+            break
+    return outcome
 
 
 def interactive(kind, device, model, kernel, append):
