@@ -85,6 +85,7 @@ class Guest:
         self.slow = boot.kernel.slow
         self.on_line = on_line or (lambda source, line: None)
         self.outcome = Outcome(boot, log=paths.LOG / f"boot-{boot.name}.log")
+        self.qemu = None  # the process
         self.done = None  # when the guest said that all commands have run
         self.partial = {}
         self.models = {}  # by number
@@ -106,8 +107,8 @@ class Guest:
                 command = self.command(scratch, stack)
                 for _ in range(self.boot.starts):
                     if not self.outcome.problems:
-                        qemu = self.start_qemu(command, stack)
-                        self.follow(qemu, start + self.boot.deadline * self.slow)
+                        self.start_qemu(command, stack)
+                        self.follow(start + self.boot.deadline * self.slow)
                 self.judge()
             for problem in self.outcome.problems:
                 self.log.write(f"problem: {problem}\n")
@@ -180,12 +181,11 @@ class Guest:
     def start_qemu(self, command, stack):
         self.host.close()
         self.log.write("$ " + " ".join(map(str, command)) + "\n")
-        qemu = procs.start(
+        self.qemu = procs.start(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        stack.callback(procs.stop, qemu)
-        self.listen(qemu.stderr, "qemu")
-        return qemu
+        stack.callback(procs.stop, self.qemu)
+        self.listen(self.qemu.stderr, "qemu")
 
     def answers_to(self, name, scratch, stack):
         """What a console reads, as an option of its character device."""
@@ -208,9 +208,9 @@ class Guest:
         os.set_blocking(stream.fileno(), False)
         self.watch.register(stream, selectors.EVENT_READ, name)
 
-    def follow(self, qemu, deadline):
+    def follow(self, deadline):
         model_ended = False
-        while qemu.poll() is None:
+        while self.qemu.poll() is None:
             self.pump(0.2)
             while self.asked:
                 self.answers.write(self.host.obey(self.asked.popleft()).encode() + b"\n")
@@ -231,10 +231,10 @@ class Guest:
                 self.problem(f"hang: the guest was not done after {self.boot.deadline * self.slow} s")
                 self.host.log_registers()
                 break
-        procs.stop(qemu)
+        procs.stop(self.qemu)
         self.pump(0.1)
-        if qemu.returncode and not self.outcome.problems:
-            self.problem(f"QEMU ended with status {qemu.returncode}")
+        if self.qemu.returncode and not self.outcome.problems:
+            self.problem(f"QEMU ended with status {self.qemu.returncode}")
 
     def wait_for(self, condition, seconds):
         """Take in what comes until the condition is true, or for so long; tell whether it is."""
@@ -324,17 +324,8 @@ class Guest:
         self.outcome.problems.append(text)
 
 
-# QEMU's client of vfio-user can report two errors at once, and abort, when the model ends under it.
-ABORTED = "error_setv: Assertion"
-
-
 def run(boot, on_line=None):
-    """Boots once, or again if the emulator itself has aborted."""
-    for _ in range(4):
-        outcome = Guest(boot, on_line).run()
-        if ABORTED not in outcome.log.read_text(encoding="utf-8", errors="replace"):
-            break
-    return outcome
+    return Guest(boot, on_line).run()
 
 
 def interactive(kind, device, model, kernel, append):

@@ -163,7 +163,7 @@ check "unloaded after that: the module unloads" unloaded
 check "unloaded after that: it loads" load
 check "unloaded after that: there again, the device works" switched_on
 
-# While it sends, but nobody has an access on its way to it: QEMU 11.1 aborts then.
+# While it sends.
 check "broken: interrupts in all states" hold_some
 check "broken: one of them arrives on and on" stream
 mark_log
