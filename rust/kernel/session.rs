@@ -49,21 +49,21 @@ use core::marker::PhantomData;
 /// A kind of character device.
 #[vtable]
 pub trait Sessions: Sized + 'static {
-    /// What all files of the character device share.
+    /// Data of the character device.
     type Shared<'a>: Send + Sync + 'a;
 
-    /// What one open file owns.
+    /// State of one open file that needs the device.
     type Session<'a>: Send + Unpin + 'a;
 
-    /// What the file still owns when its device has gone.
-    type Remains: Send + Sync + 'static;
+    /// Data of one open file that stays when its device is unbound.
+    type FileData: Send + Sync + 'static;
 
     /// Opens a file. Must not wait for another open: they are serialised system-wide.
     ///
     /// # Errors
     ///
     /// For user space.
-    fn open<'a>(shared: &Self::Shared<'a>) -> Result<(Self::Session<'a>, Self::Remains)>;
+    fn open<'a>(shared: &Self::Shared<'a>) -> Result<(Self::Session<'a>, Self::FileData)>;
 
     /// Serves an ioctl of user space. Sleeps.
     ///
@@ -106,10 +106,10 @@ pub struct Call {
 /// An open file.
 #[pin_data]
 pub struct OpenFile<T: Sessions> {
-    /// Taken away when the device goes, or the file is closed.
+    /// `None` once the device is unbound or the file is closed.
     #[pin]
     session: Mutex<Option<T::Session<'static>>>,
-    remains: T::Remains,
+    data: T::FileData,
     files: Files<T>,
 }
 
@@ -133,7 +133,7 @@ impl<T: Sessions> MiscDevice for Operations<T> {
         let device: &Registration<'_, T> =
             unsafe { &*container_of!(Opaque::cast_from(misc.as_raw()), Registration<'_, T>, misc) };
 
-        let (session, remains) = T::open(&device.shared)?;
+        let (session, data) = T::open(&device.shared)?;
         // SAFETY: Types that differ in a lifetime only have the same layout. The session is dropped
         // before what it borrows, with the registration at the latest, and only lent for calls
         // that work for every lifetime.
@@ -144,7 +144,7 @@ impl<T: Sessions> MiscDevice for Operations<T> {
         let file = Arc::pin_init(
             try_pin_init!(OpenFile {
                 session <- new_mutex!(Some(session)),
-                remains,
+                data,
                 files: device.files.clone(),
             }? Error),
             GFP_KERNEL,
@@ -155,7 +155,7 @@ impl<T: Sessions> MiscDevice for Operations<T> {
     }
 
     fn release(this: Self::Ptr, _file: &File) {
-        // While it is listed, a device that goes waits for its lock, and so for this.
+        // While the file is listed, an unbind waits for its lock, and so for this.
         this.close();
 
         let mut open = this.files.lock();
@@ -173,7 +173,7 @@ impl<T: Sessions> MiscDevice for Operations<T> {
         command: u32,
         argument: usize,
     ) -> Result<isize> {
-        // A device that has gone fails whatever the call is.
+        // Unknown calls fail with `ENODEV` as well then.
         this.with(|_| Ok(()))?;
         let call = Call {
             command,
@@ -203,19 +203,19 @@ impl<T: Sessions> MiscDevice for Operations<T> {
 }
 
 impl<T: Sessions> OpenFile<T> {
-    /// Calls `f` with what the file owns. Nobody else has it then, and the device waits: `f` must
-    /// not wait for user space, as reading or writing its memory may.
+    /// Calls `f` with the session of the file, under its lock. An unbind of the device waits for the
+    /// lock, so `f` must not access memory of user space, which may block.
     ///
     /// # Errors
     ///
-    /// What `f` fails with, and [`ENODEV`] if the device has gone.
+    /// Those of `f`, and [`ENODEV`] if the device was unbound.
     pub fn with<R>(&self, f: impl for<'a> FnOnce(&mut T::Session<'a>) -> Result<R>) -> Result<R> {
         f((*self.session.lock()).as_mut().ok_or(ENODEV)?)
     }
 
-    /// Returns what the file owns whether the device has gone or not.
-    pub fn remains(&self) -> &T::Remains {
-        &self.remains
+    /// Returns the data of the file, also after the device was unbound.
+    pub fn data(&self) -> &T::FileData {
+        &self.data
     }
 
     fn close(&self) {

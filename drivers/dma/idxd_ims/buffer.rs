@@ -17,7 +17,7 @@ use kernel::{
     }, //
 };
 
-/// Something that items in flight use.
+/// An object that items in flight use.
 pub(crate) trait Used {
     fn uses(&self) -> &Atomic<u32>;
 }
@@ -31,7 +31,7 @@ impl<T: Used> Use<T> {
         Self(used)
     }
 
-    /// Ends the use. The result is to be dropped when that may sleep.
+    /// Ends the use. The result must be dropped without a lock held: it may be the last reference.
     pub(crate) fn end(self) -> Arc<T> {
         self.0.clone()
     }
@@ -52,7 +52,7 @@ impl<T: Used> Drop for Use<T> {
     }
 }
 
-/// Where a buffer is for the device. Whoever has it keeps the mapping until there are no uses.
+/// The DMA addresses of a buffer. Its owner keeps the mapping while there are uses.
 pub(crate) struct Buffer {
     /// Offset in the buffer, and address, of each contiguous part, in bytes.
     segments: KVVec<(u64, DmaAddress)>,

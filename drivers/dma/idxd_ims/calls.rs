@@ -30,7 +30,7 @@ use zerocopy::IntoBytes;
 const READABLE: u32 = bindings::POLLIN | bindings::POLLRDNORM;
 const WRITABLE: u32 = bindings::POLLOUT | bindings::POLLWRNORM;
 
-/// How long to wait for something that may come without a notification.
+/// Timeout of a wait for a change that is not always notified.
 fn a_while() -> Jiffies {
     msecs_to_jiffies(20)
 }
@@ -68,7 +68,7 @@ pub(crate) fn unregister(file: &OpenFile<Client<'static>>, call: Call) -> Result
 
     loop {
         let done = file.with(|session| {
-            session.look();
+            session.check_device();
             session.unregister(named.buffer)
         })?;
         if done {
@@ -77,7 +77,7 @@ pub(crate) fn unregister(file: &OpenFile<Client<'static>>, call: Call) -> Result
         if call.nonblocking {
             return Err(EBUSY);
         }
-        file.remains().wait_changed(a_while())?;
+        file.data().wait_changed(a_while())?;
     }
 }
 
@@ -91,7 +91,15 @@ pub(crate) fn work(file: &OpenFile<Client<'static>>, call: Call) -> Result {
     file.with(|session| session.works())?;
 
     work.accepted = 0;
-    match submit_all(file, call.nonblocking, &mut work) {
+    let submitted = submit_all(file, call.nonblocking, &mut work);
+    if submitted.is_err() && !call.nonblocking {
+        // The call does not use an entry that it is offered.
+        let _ = file.with(|session| {
+            session.wq.entries.turns.leave(file.data());
+            Ok(())
+        });
+    }
+    match submitted {
         Err(error) if work.accepted == 0 => Err(error),
         _ => call.argument.write_struct(&work),
     }
@@ -136,11 +144,12 @@ fn submit_all(
 }
 
 fn wait_for_entry(file: &OpenFile<Client<'static>>) -> Result {
-    file.with(|session| {
-        session.look();
-        Ok(())
+    // Each task that waits checks the device: the more there are, the more rarely.
+    let more = file.with(|session| {
+        session.check_device();
+        Ok(session.wq.entries.turns.waiting() / 4)
     })?;
-    file.remains().wait_offered(a_while())
+    file.data().wait_offered(a_while() + msecs_to_jiffies(more))
 }
 
 pub(crate) fn read(
@@ -151,18 +160,20 @@ pub(crate) fn read(
     if to.len() < size_of::<uapi::idxd_ims_completion>() {
         return Err(EINVAL);
     }
-    let completions = file.remains();
+    let completions = file.data();
     loop {
-        let looked = file.with(|session| {
-            session.look();
-            Ok(())
-        });
         let bytes = completions.read(to)?;
         if bytes != 0 {
             return Ok(bytes);
         }
-        // What was unread when the device went has been read.
-        looked?;
+        let checked = file.with(|session| {
+            session.check_device();
+            Ok(())
+        });
+        if completions.has_unread() {
+            continue;
+        }
+        checked?;
         if nonblocking {
             return Err(EAGAIN);
         }
@@ -171,32 +182,32 @@ pub(crate) fn read(
 }
 
 pub(crate) fn poll(file: &OpenFile<Client<'static>>, events: u32) -> u32 {
-    let completions = file.remains();
+    let completions = file.data();
     let mut mask = 0;
 
-    let looked = file.with(|session| {
+    let checked = file.with(|session| {
         let (device, entries) = (session.wq.device, session.wq.entries);
 
         entries.reap();
         if entries.is_stuck(device.timeout) {
             device.mark_broken();
         }
-        // Who does not ask for an entry is not to wait for one.
+        // A file that waits for an entry is offered one, so it must want one.
         let wanted = events & WRITABLE != 0 && session.wq.ops != 0 && !completions.is_full();
         if wanted && entries.turns.could_take_or_wait(completions) {
             mask |= WRITABLE;
         }
         if completions.in_flight() != 0 || (wanted && mask == 0) {
             if device.is_working() {
-                Completions::look_later(completions, &mut session.timer);
+                Completions::start_timer(completions, &mut session.timer);
             } else {
-                // Whoever calls resets it.
+                // The next call resets it.
                 mask |= READABLE | WRITABLE;
             }
         }
         Ok(())
     });
-    if looked.is_err() {
+    if checked.is_err() {
         mask |= bindings::POLLERR | bindings::POLLHUP;
     }
     if completions.has_unread() {

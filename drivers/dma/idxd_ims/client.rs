@@ -109,7 +109,7 @@ pub(crate) struct Shared<'a> {
 impl Sessions for Client<'static> {
     type Shared<'a> = Shared<'a>;
     type Session<'a> = Session<'a>;
-    type Remains = Arc<Completions>;
+    type FileData = Arc<Completions>;
 
     fn open<'a>(shared: &Self::Shared<'a>) -> Result<(Session<'a>, Arc<Completions>)> {
         let completions = Completions::new()?;
@@ -203,8 +203,8 @@ impl Sessions for Client<'static> {
     }
 
     fn poll(file: &OpenFile<Self>, events: u32, register: &dyn Fn(&PollCondVar)) -> u32 {
-        // Registered first: what changes after that is not missed.
-        register(file.remains().changed());
+        // Before the checks: a change after them is notified.
+        register(file.data().changed());
         calls::poll(file, events)
     }
 }

@@ -2,9 +2,15 @@
 
 //! The completions of a file, which `read()` returns.
 
+use crate::turns::Place;
 use kernel::{
     impl_has_hr_timer,
     iov::IovIterDest,
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        TryNewListArc, //
+    },
     new_mutex,
     new_spinlock_irq,
     prelude::*,
@@ -53,25 +59,25 @@ struct State {
     unread: usize,
     /// There may be an entry for the file.
     offered: bool,
-    /// The file is closed, or its device has gone.
+    /// The file is closed, or its device is removed.
     closed: bool,
 }
 
-/// The items of a file that are in flight, and the completions of others that have not been read.
+/// The number of items of a file in flight, and its completions that are unread.
 #[pin_data]
 pub(crate) struct Completions {
     #[pin]
     state: SpinLockIrq<State>,
     /// Changed with the lock of the state held.
     in_flight: Atomic<u32>,
-    /// The file waits for an entry: see `turns.rs`.
-    pub(crate) waits: Atomic<bool>,
+    #[pin]
+    pub(crate) place: Place,
     /// Held by the task that copies completions to user space.
     #[pin]
     reading: Mutex<()>,
     changed: PollCondVarBox,
-    /// Makes those who wait look now and then: the interrupt of an item may be masked, and a device
-    /// may stop working without a word.
+    /// Wakes all waiters from time to time: the interrupt of an item may be masked, and a device
+    /// may stop without an error.
     #[pin]
     timer: HrTimer<Self>,
     timed: Atomic<bool>,
@@ -96,12 +102,20 @@ impl_has_hr_timer! {
     }
 }
 
-/// While this exists, the timer of the completions can run.
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Completions { tracked_by place: Place; }
+}
+
+impl_list_item! {
+    impl ListItem<0> for Completions { using ListLinks { self.place.links }; }
+}
+
+/// Keeps the timer of completions running.
 pub(crate) type Timer = ArcHrTimerHandle<Completions>;
 
 impl Completions {
-    /// How long it takes until those who wait look.
-    const LOOK: Delta = Delta::from_millis(100);
+    /// Period of [`Self::start_timer`].
+    const PERIOD: Delta = Delta::from_millis(100);
 
     /// Maximum number of items of a file that are in flight, or whose completion is unread.
     pub(crate) const MAX: usize = 256;
@@ -120,7 +134,7 @@ impl Completions {
             pin_init!(Self {
                 state <- new_spinlock_irq!(state),
                 in_flight: Atomic::new(0),
-                waits: Atomic::new(false),
+                place <- Place::new(),
                 reading <- new_mutex!(()),
                 changed,
                 timer <- HrTimer::new(),
@@ -136,16 +150,16 @@ impl Completions {
         self.in_flight.load(Acquire)
     }
 
-    /// Makes those who wait look after a while, by means of `timer`, which is the only one of this.
-    pub(crate) fn look_later(this: &Arc<Self>, timer: &mut Option<Timer>) {
+    /// Wakes all waiters after a period. `timer` is the only one of these completions.
+    pub(crate) fn start_timer(this: &Arc<Self>, timer: &mut Option<Timer>) {
         if !this.timed.xchg(true, Relaxed) {
-            // What is left of the last one would cancel the next.
+            // Dropped later, the last one would cancel this one.
             *timer = None;
-            *timer = Some(this.clone().start(Self::LOOK));
+            *timer = Some(this.clone().start(Self::PERIOD));
         }
     }
 
-    /// What is notified when something changes.
+    /// The queue of tasks that wait for a change.
     pub(crate) fn changed(&self) -> &PollCondVar {
         &self.changed
     }
@@ -181,6 +195,8 @@ impl Completions {
         // `begin()` has made room.
         state.records[at] = completion;
         state.unread += 1;
+        // The file may be below its share now.
+        state.offered = true;
         self.in_flight.fetch_sub(1, Release) == 1
     }
 
@@ -247,7 +263,7 @@ impl Completions {
     /// Waits until there may be an entry for the file. The errors are those of
     /// [`Self::wait_unread`].
     pub(crate) fn wait_offered(&self, timeout: Jiffies) -> Result {
-        self.wait(timeout, |state| core::mem::take(&mut state.offered))
+        self.wait(timeout, |state| state.offered)
     }
 
     /// Waits until something changes. The errors are those of [`Self::wait_unread`].
@@ -255,10 +271,10 @@ impl Completions {
         self.wait(timeout, |_| false)
     }
 
-    fn wait(&self, timeout: Jiffies, is_done: impl FnOnce(&mut State) -> bool) -> Result {
+    fn wait(&self, timeout: Jiffies, is_done: impl FnOnce(&State) -> bool) -> Result {
         let mut state = self.state.lock();
 
-        if state.closed || is_done(&mut state) {
+        if state.closed || is_done(&state) {
             return Ok(());
         }
         match self.changed.wait_interruptible_timeout(&mut state, timeout) {
@@ -267,18 +283,28 @@ impl Completions {
         }
     }
 
+    /// From now on [`Self::wait_offered`] waits for a new offer.
+    pub(crate) fn expect_offer(&self) {
+        self.state.lock().offered = false;
+    }
+
+    /// There may be an entry for the file, which a task that sleeps need not know.
+    pub(crate) fn renew_offer(&self) {
+        self.state.lock().offered = true;
+    }
+
     /// There may be an entry for the file.
     pub(crate) fn offer(&self) {
-        self.state.lock().offered = true;
+        self.renew_offer();
         self.changed.notify_all();
     }
 
-    /// Makes those who wait look.
+    /// Wakes all waiters.
     pub(crate) fn notify(&self) {
         self.changed.notify_all();
     }
 
-    /// The file is closed, or its device has gone: nobody waits from now on.
+    /// The file is closed, or its device is removed: from now on no call waits.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();

@@ -37,7 +37,7 @@ const RECORD_CRC: usize = 2;
 /// Maximum number of descriptors in a batch.
 const BATCH: usize = 64;
 
-/// What descriptors of a work queue have in common.
+/// Limits of the descriptors of a work queue.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     /// MSI-X vector of items without an interrupt of a file.
@@ -48,13 +48,13 @@ pub(crate) struct Limits {
     pub(crate) max_batch: u32,
 }
 
-/// The memory of `entries` entries.
-pub(crate) struct Memory {
+/// Completion records and batches of `entries` entries.
+pub(crate) struct DescriptorMemory {
     memory: Coherent<[u64]>,
     entries: usize,
 }
 
-impl Memory {
+impl DescriptorMemory {
     pub(crate) fn new(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
         let words = entries.max(1) * (RECORD + BATCH * DESCRIPTOR);
 
@@ -143,6 +143,14 @@ impl Memory {
     /// Returns the address of a word for the device.
     fn address(&self, word: usize) -> u64 {
         self.memory.dma_address() + (word * size_of::<u64>()) as u64
+    }
+
+    /// Returns whether the device has written the completion record of an entry.
+    #[inline]
+    pub(crate) fn is_written(&self, index: usize) -> bool {
+        let read = || -> Result<u64> { Ok(io_read!(self.memory, [try: index * RECORD])) };
+
+        read().is_ok_and(|head| CompletionHead::from_raw(head).status().get() != 0)
     }
 
     /// Reads the completion record of an entry, if the device has written it.

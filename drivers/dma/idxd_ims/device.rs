@@ -20,8 +20,8 @@ use crate::{
     parameters::Parameters,
     regs::*,
     vector::{
-        Served,
         VectorHandler, //
+        VectorQueues,
     }, //
 };
 use kernel::{
@@ -171,8 +171,8 @@ impl<'a> Device<'a> {
                 let name = holder.name(fmt!("idxd_ims-{device}-work{}", vector - 1))?;
                 let limit = RateLimit::new(parameters.storm_limit, name);
                 let first = vector as usize - 1;
-                let served = Served::new(queues.clone(), first, work_vectors as usize);
-                let handler = VectorHandler { served, limit };
+                let queues = VectorQueues::new(queues.clone(), first, work_vectors as usize);
+                let handler = VectorHandler { queues, limit };
                 let work = holder
                     .handlers()
                     .request(irq, Flags::TRIGGER_NONE, name, Ok(handler))
@@ -246,7 +246,7 @@ impl<'a> Device<'a> {
         let name = holder.name(fmt!("idxd_ims-{}-events", holder.device().as_ref().name()))?;
         let handler = EventHandler {
             events,
-            served: Served::new(queues, 0, 1),
+            queues: VectorQueues::new(queues, 0, 1),
             limit: RateLimit::new(parameters.storm_limit, name),
         };
 

@@ -2,16 +2,16 @@
 
 //! The entries of a work queue, each of which can have an item in flight.
 //!
-//! Each entry has a completion record. Who finds first that the device has written it, an interrupt
-//! handler or a call of user space, ends the item or submits its next descriptor.
+//! Each entry has a completion record. When the device has written it, an interrupt handler or a
+//! call of user space, whichever finds it first, ends the item or submits its next descriptor.
 
 use crate::{
     buffer::Buffer,
     completions::Completions,
     descriptors::{
         Descriptor,
-        Limits,
-        Memory, //
+        DescriptorMemory,
+        Limits, //
     },
     interrupt::Target,
     item::{
@@ -55,10 +55,10 @@ pub(crate) struct Shape {
     pub(crate) emulated: bool,
 }
 
-/// What is left to do, and to drop without a lock, for an item that has ended.
+/// The remains of an item that has ended, for [`Entries::finish`].
 struct Ended {
     file: Arc<Completions>,
-    /// What to signal, and whether the device does that.
+    /// The target to signal, and whether the device signals it.
     signal: Option<(Arc<Target>, bool)>,
     _buffers: [Option<Arc<Buffer>>; 2],
 }
@@ -67,7 +67,7 @@ struct Ended {
 pub(crate) struct Entries<'a> {
     portals: Window<'a>,
     shape: Shape,
-    memory: Memory,
+    memory: DescriptorMemory,
     items: KVec<Pin<KBox<SpinLockIrq<Option<Item>>>>>,
     #[pin]
     pub(crate) turns: Turns,
@@ -90,7 +90,8 @@ impl<'a> Entries<'a> {
         shape: Shape,
     ) -> Result<impl PinInit<Self, Error> + 'a> {
         let count = shape.entries.min(Turns::MAX);
-        let memory = Memory::new(dev, count as usize)?;
+        let memory = DescriptorMemory::new(dev, count as usize)?;
+        let turns = Turns::new(count)?;
         let mut items = KVec::with_capacity(count as usize, GFP_KERNEL)?;
 
         for _ in 0..count {
@@ -102,7 +103,7 @@ impl<'a> Entries<'a> {
             shape,
             memory,
             items,
-            turns <- Turns::new(count),
+            turns <- turns,
             closed: Atomic::new(false),
             start: Instant::now(),
             progress: Atomic::new(0),
@@ -225,7 +226,7 @@ impl<'a> Entries<'a> {
         while busy != 0 {
             let index = busy.trailing_zeros() as usize;
             busy &= busy - 1;
-            if self.memory.record(index).is_some() {
+            if self.memory.is_written(index) {
                 self.reap_one(index);
             }
         }
@@ -235,7 +236,7 @@ impl<'a> Entries<'a> {
         let ended = {
             let mut place = self.items[index].lock();
             let Some(item) = &mut *place else { return };
-            // Again: somebody else may have ended that item, and another one may be there.
+            // Again: the item may have ended on another CPU, and the entry have a new one.
             let Some(record) = self.memory.record(index) else {
                 return;
             };
@@ -247,7 +248,7 @@ impl<'a> Entries<'a> {
             match item.advance(record) {
                 Some(completion) => self.end(&mut place, completion, last),
                 None if item.file.is_closed() => {
-                    // The file waits for that, or its device does.
+                    // The close of the file waits for that.
                     let completion = item.aborted();
                     self.end(&mut place, completion, false)
                 }
@@ -257,12 +258,11 @@ impl<'a> Entries<'a> {
                 }
             }
         };
-        self.ended(index, ended);
+        self.finish(index, ended);
     }
 
-    /// Ends the item of an entry, which is locked: who sees that the item has ended finds its
-    /// completion. [`Self::ended`] is to follow without the lock. `signalled`: the device signals
-    /// the interrupt of the item.
+    /// Ends the item of an entry, with the entry locked. [`Self::finish`] is to follow without the
+    /// lock. `signalled`: the device signals the interrupt of the item.
     fn end(
         &self,
         place: &mut Option<Item>,
@@ -284,7 +284,9 @@ impl<'a> Entries<'a> {
         })
     }
 
-    fn ended(&self, index: usize, ended: Option<Ended>) {
+    /// Frees the entry of an item that has ended, and wakes its waiters. Called without a lock, as
+    /// it may drop the last reference of a buffer.
+    fn finish(&self, index: usize, ended: Option<Ended>) {
         let Some(ended) = ended else { return };
 
         self.turns.put(index);
@@ -300,7 +302,7 @@ impl<'a> Entries<'a> {
     pub(crate) fn close(&self) {
         self.closed.store(true, Relaxed);
         for item in &self.items {
-            // Who submits one now has seen that, or ends before this.
+            // A submission that has not seen it ends first.
             drop(item.lock());
         }
     }
@@ -343,11 +345,11 @@ impl<'a> Entries<'a> {
                 _ => None,
             }
         };
-        self.ended(index, ended);
+        self.finish(index, ended);
     }
 
-    /// Makes those who wait for items look, as the device has halted.
-    pub(crate) fn alarm(&self) {
+    /// Wakes all that wait for an item, as the device has halted.
+    pub(crate) fn wake_all(&self) {
         for place in &self.items {
             if let Some(item) = &*place.lock() {
                 item.file.notify();
@@ -362,8 +364,8 @@ impl<'a> Entries<'a> {
         self.start.elapsed().as_nanos()
     }
 
-    /// Returns how long a device that works takes at most for one descriptor, whatever the timeout
-    /// for commands is.
+    /// Returns how long one descriptor may take: the timeout for commands, or 100 ms if that is
+    /// longer.
     pub(crate) fn patience(timeout: Delta) -> Delta {
         const LEAST: Delta = Delta::from_millis(100);
 
@@ -374,7 +376,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Returns whether there are items in flight, and none has made progress for so long.
+    /// Returns whether items are in flight, and none has made progress for that time.
     pub(crate) fn is_stuck(&self, timeout: Delta) -> bool {
         let limit = Self::patience(timeout).as_nanos();
         let is_late = |since| self.now() - since > limit;

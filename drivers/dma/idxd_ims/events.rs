@@ -6,7 +6,7 @@ use crate::{
     device::Registers,
     limit::RateLimit,
     regs::*,
-    vector::Served, //
+    vector::VectorQueues, //
 };
 use core::num::Wrapping;
 use kernel::{
@@ -111,7 +111,7 @@ impl<'a> Events<'a> {
 
     /// Returns whether the device has halted.
     fn handle(&self) -> bool {
-        // Its other bits are reserved, or of interrupts that are not enabled.
+        // Its other bits are requeues, or of interrupts that are not enabled.
         let cause = self.acknowledge(
             INTCAUSE::zeroed()
                 .with_err(true)
@@ -152,17 +152,17 @@ impl<'a> Events<'a> {
 /// The handler of MSI-X vector 0.
 pub(crate) struct EventHandler<'a> {
     pub(crate) events: Arc<Events<'a>>,
-    pub(crate) served: Served<'a>,
+    pub(crate) queues: VectorQueues<'a>,
     pub(crate) limit: RateLimit<'a>,
 }
 
 impl Handler for EventHandler<'_> {
     fn handle(&self, line: &Line) -> IrqReturn {
         if self.events.handle() {
-            self.served.alarm();
+            self.queues.wake_all();
         }
         // They may have no vector of their own.
-        if !self.served.reap() {
+        if !self.queues.reap() {
             self.limit.count(line);
         }
         IrqReturn::Handled

@@ -41,7 +41,7 @@ use kernel::{
 
 type Source<'a> = ims::Interrupt<'a, Chip<'a>>;
 
-/// What an interrupt signals.
+/// The eventfd of an interrupt.
 #[pin_data]
 pub(crate) struct Target {
     /// The eventfd, and the number of its signals.

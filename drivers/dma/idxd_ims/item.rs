@@ -17,8 +17,8 @@ use kernel::{
     uapi, //
 };
 
-/// What is submitted at once, also as a batch, is no longer than that, so that the device makes
-/// progress before long.
+/// Maximum length of a descriptor or a batch, in bytes. It bounds the time until the device shows
+/// progress.
 const MAX_STEP: u64 = 1 << 26;
 
 /// The operations.
@@ -88,9 +88,9 @@ pub(crate) struct Item {
     pub(crate) step: u64,
     /// The descriptor in flight is a batch.
     pub(crate) batched: bool,
-    /// What to fill with, or the CRC so far.
+    /// The pattern of a fill, or the CRC so far.
     pub(crate) value: u64,
-    /// What its interrupt signals, and the slot.
+    /// The target of its interrupt, and the slot.
     pub(crate) signal: Option<(Use<Target>, u16)>,
     /// The next descriptor waits until the device is used again.
     pub(crate) waits: bool,
@@ -114,7 +114,7 @@ pub(crate) struct Part {
 }
 
 impl Item {
-    /// Returns the end of what is submitted next.
+    /// Returns where the next descriptor or batch ends in the item.
     fn end(&self) -> u64 {
         self.length.min(self.done + MAX_STEP)
     }
@@ -138,8 +138,7 @@ impl Item {
         }
     }
 
-    /// Returns the parts that come next: one, or several that can be done in any order, `most` at
-    /// most.
+    /// Returns the next parts: one, or up to `most` that can be done in any order.
     pub(crate) fn parts(&self, max: u64, most: usize) -> impl Iterator<Item = Part> + '_ {
         // The others need the result of the part before.
         let most = if self.operation.writes() { most } else { 1 };
@@ -155,7 +154,7 @@ impl Item {
         .take(most)
     }
 
-    /// Returns the descriptor of a part, which neither tells of its end nor raises an interrupt.
+    /// Returns the descriptor of a part, without a completion record and an interrupt.
     pub(crate) fn descriptor(&self, part: &Part) -> [u64; 8] {
         let head = DescriptorHead::zeroed().with_opcode(self.operation.opcode());
         // CAST: Not more than `MAX_STEP`.
@@ -182,17 +181,17 @@ impl Item {
         ]
     }
 
-    /// Notes that descriptors do the bytes up to the end of `part` from now on. Returns whether
-    /// they are the last.
+    /// Records that the descriptor in flight ends with `part`. Returns whether it is the last one.
     pub(crate) fn note_step(&mut self, part: &Part, batched: bool) -> bool {
         self.step = part.start + part.len - self.done;
         self.batched = batched;
         self.is_last_step()
     }
 
-    /// Takes account of what a descriptor has done. Returns the completion if it was the last.
+    /// Accounts for a descriptor that has completed. Returns the completion of the item if it was
+    /// the last one.
     pub(crate) fn advance(&mut self, record: Record) -> Option<uapi::idxd_ims_completion> {
-        // A batch tells the number of its descriptors.
+        // The record of a batch has the number of its descriptors there.
         let bytes = match self.batched {
             false => record.head.bytes().get().min(self.step),
             true => 0,
@@ -224,7 +223,7 @@ impl Item {
         self.done + self.step == self.length
     }
 
-    /// Returns the completion of an item that is given up.
+    /// Returns the completion of an item that is aborted.
     pub(crate) fn aborted(&self) -> uapi::idxd_ims_completion {
         self.completion(self.done, uapi::IDXD_IMS_ABORTED, 0)
     }

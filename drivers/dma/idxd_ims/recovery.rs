@@ -99,7 +99,7 @@ impl Device<'_> {
         Err(EIO)
     }
 
-    /// Gives up the device, if nobody has reset it meanwhile. The caller must not have a pass.
+    /// Gives up the device, unless another task has reset it. The caller must not have a pass.
     pub(crate) fn give_up_unless_reset(&self) {
         let _pass = self.enter();
 
@@ -151,7 +151,7 @@ impl Device<'_> {
                 configure().inspect_err(|_| {
                     self.mark_broken();
                     for entries in self.queues.iter() {
-                        entries.alarm();
+                        entries.wake_all();
                     }
                 })
             }

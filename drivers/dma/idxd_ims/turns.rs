@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who may use the entries of a work queue.
+//! Shares the entries of a work queue between its files.
 //!
-//! A file that is alone may use all of them, others their share. Who finds none free is served
-//! first as soon as one is, in the order in which they came.
+//! A single file may use all entries; several files get equal shares. A file that finds no free
+//! entry waits in a queue, and is offered the next one that is free. A file that has its share in
+//! flight does not wait: it tries again when one of its items has ended, even if its share has
+//! grown before. To take or return an entry takes the same time however many files wait.
+//!
+//! A file need not use an offer: it may only poll. Such an offer lapses, which the next call or
+//! completion notices.
 
 use crate::completions::Completions;
 use kernel::{
+    list::{
+        impl_list_arc_safe,
+        AtomicTracker,
+        List,
+        ListArc,
+        ListLinks,
+        TryNewListArc, //
+    },
     new_spinlock_irq,
     prelude::*,
     sync::{
@@ -25,20 +38,65 @@ use kernel::{
     }, //
 };
 
-/// A file that does not take an entry which it is offered loses its turn.
+/// The time until an offer lapses.
 const PATIENCE: Delta = Delta::from_millis(10);
 
-/// A file that found no entry.
-struct Waiter {
-    file: Arc<Completions>,
-    /// It had nothing in flight.
-    idle: bool,
-    offered: Option<Instant<Monotonic>>,
+/// The place of a file among those that wait. Changed with [`Turns::waiters`] locked.
+#[pin_data]
+pub(crate) struct Place {
+    #[pin]
+    tracker: AtomicTracker,
+    #[pin]
+    pub(crate) links: ListLinks,
+    /// The file is in the queue, or has an offer.
+    waits: Atomic<bool>,
+    /// It had nothing in flight when it began to wait.
+    idle: Atomic<bool>,
+    /// Its last offer lapsed. It may take any free entry once, also one that is offered to another
+    /// file: tasks that run slowly would lose offer after offer otherwise.
+    late: Atomic<bool>,
 }
 
-impl Waiter {
-    fn is_late(&self) -> bool {
-        self.offered.is_some_and(|since| since.elapsed() > PATIENCE)
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Place { tracked_by tracker: AtomicTracker; }
+}
+
+impl Place {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            tracker <- AtomicTracker::new(),
+            links <- ListLinks::new(),
+            waits: Atomic::new(false),
+            idle: Atomic::new(false),
+            late: Atomic::new(false),
+        })
+    }
+}
+
+/// A free entry that is reserved for a file.
+struct Offer {
+    file: Arc<Completions>,
+    since: Instant<Monotonic>,
+}
+
+/// The files that wait for an entry.
+///
+/// A file calls [`Turns::leave()`] before its last reference is dropped, so no reference here is
+/// the last one, and all of them can be dropped with the lock held.
+struct Waiters {
+    queue: List<Completions>,
+    /// The oldest one first. There are no more offers than entries.
+    offers: KVec<Offer>,
+}
+
+impl Waiters {
+    fn offer_of(&self, file: &Arc<Completions>) -> Option<usize> {
+        let is_own = |offer: &Offer| Arc::ptr_eq(&offer.file, file);
+
+        file.place
+            .waits
+            .load(Relaxed)
+            .then(|| self.offers.iter().position(is_own))?
     }
 }
 
@@ -47,13 +105,13 @@ pub(crate) struct Turns {
     total: u32,
     /// Bit n: entry n is free.
     free: Atomic<u64>,
-    /// Files with items in flight.
+    /// Number of files with items in flight.
     users: Atomic<u32>,
-    /// Files that wait, and how many of them had nothing in flight.
+    /// Number of files that wait, and of those of them that had nothing in flight.
     waiting: Atomic<u32>,
     idle: Atomic<u32>,
     #[pin]
-    waiters: SpinLockIrq<KVec<Waiter>>,
+    waiters: SpinLockIrq<Waiters>,
 }
 
 impl Turns {
@@ -61,39 +119,75 @@ impl Turns {
     pub(crate) const MAX: u32 = 63;
 
     /// For entries 0 to `total` - 1.
-    pub(crate) fn new(total: u32) -> impl PinInit<Self> {
-        pin_init!(Self {
+    pub(crate) fn new(total: u32) -> Result<impl PinInit<Self>> {
+        let waiters = Waiters {
+            queue: List::new(),
+            offers: KVec::with_capacity(total as usize, GFP_KERNEL)?,
+        };
+
+        Ok(pin_init!(Self {
             total,
             free: Atomic::new((1 << *total) - 1),
             users: Atomic::new(0),
             waiting: Atomic::new(0),
             idle: Atomic::new(0),
-            waiters <- new_spinlock_irq!(KVec::new()),
-        })
+            waiters <- new_spinlock_irq!(waiters),
+        }))
     }
 
-    /// Entries that are in use, a bit for each.
+    /// Returns the entries that are in use, a bit for each.
     #[inline]
     pub(crate) fn busy(&self) -> u64 {
         !self.free.load(Relaxed) & ((1 << self.total) - 1)
     }
 
-    /// How many entries a file may use now.
-    fn share(&self) -> u32 {
-        let files = self.users.load(Relaxed) + self.idle.load(Relaxed);
-
-        (self.total / files.max(1)).max(1)
+    fn free_count(&self) -> usize {
+        self.free.load(Relaxed).count_ones() as usize
     }
 
-    /// Takes an entry for an item of `file`. If it is not the turn of the file, that waits.
-    pub(crate) fn take(&self, file: &Arc<Completions>) -> Option<usize> {
-        let taken = self.is_turn(file).then(|| self.take_any()).flatten();
+    /// Returns whether the file has fewer items in flight than it may have now.
+    #[inline]
+    fn is_below_share(&self, file: &Completions) -> bool {
+        let files = self.users.load(Relaxed) + self.idle.load(Relaxed);
 
-        if taken.is_none() {
-            self.wait(file);
-        } else if file.waits.load(Relaxed) {
-            self.leave(file);
+        file.in_flight() < (self.total / files.max(1)).max(1)
+    }
+
+    /// Returns whether `file` may take any free entry, as no file waits.
+    #[inline]
+    fn may_take_any(&self, file: &Completions) -> bool {
+        self.waiting.load(Relaxed) == 0 && self.is_below_share(file)
+    }
+
+    /// Takes an entry for an item of `file`. Otherwise the file is notified when it is offered one,
+    /// or one of its items has ended.
+    pub(crate) fn take(&self, file: &Arc<Completions>) -> Option<usize> {
+        if self.may_take_any(file) {
+            if let Some(index) = self.take_any() {
+                return Some(index);
+            }
         }
+
+        // Before the checks: a change after them sets it again.
+        file.expect_offer();
+        let taken = {
+            let mut waiters = self.waiters.lock();
+            let taken = self
+                .is_turn(&mut waiters, file)
+                .then(|| self.take_any())
+                .flatten();
+
+            match taken {
+                Some(_) => {
+                    self.stop_waiting(&mut waiters, file);
+                    // Another task of the file may wait for the same offer.
+                    file.renew_offer();
+                }
+                None => self.wait(&mut waiters, file),
+            }
+            taken
+        };
+        self.offer_free();
         taken
     }
 
@@ -110,7 +204,7 @@ impl Turns {
         None
     }
 
-    /// Returns entry `index`, which [`Self::offer_free`] offers to who waits.
+    /// Returns entry `index`. [`Self::offer_free`] is to follow.
     pub(crate) fn put(&self, index: usize) {
         let mut free = self.free.load(Relaxed);
 
@@ -129,7 +223,12 @@ impl Turns {
         self.users.fetch_sub(1, Relaxed);
     }
 
-    /// Offers free entries to those who wait.
+    /// Returns how many files wait.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Offers free entries to files that wait.
     #[inline]
     pub(crate) fn offer_free(&self) {
         if self.waiting.load(Relaxed) != 0 && self.free.load(Relaxed) != 0 {
@@ -137,114 +236,134 @@ impl Turns {
         }
     }
 
-    /// Returns whether `file` may take an entry now, if one is free.
-    fn is_turn(&self, file: &Arc<Completions>) -> bool {
-        let share = self.share();
-
-        if file.in_flight() >= share {
-            return false;
-        }
-        if self.waiting.load(Relaxed) == 0 {
+    /// Returns whether `file` could take an entry now. Otherwise it is notified as by
+    /// [`Self::take`].
+    pub(crate) fn could_take_or_wait(&self, file: &Arc<Completions>) -> bool {
+        if self.may_take_any(file) && self.free_count() != 0 {
             return true;
         }
-        let waiters = self.waiters.lock();
-        let free = self.free.load(Relaxed).count_ones() as usize;
-        let before = waiters
-            .iter()
-            .take_while(|waiter| !Arc::ptr_eq(&waiter.file, file))
-            .filter(|waiter| waiter.file.in_flight() < share && !waiter.is_late())
-            .take(free)
-            .count();
-        before < free
-    }
+        let could = {
+            let mut waiters = self.waiters.lock();
+            let could = self.is_turn(&mut waiters, file) && self.free_count() != 0;
 
-    /// Returns whether `file` could take an entry now. Otherwise it waits for one.
-    pub(crate) fn could_take_or_wait(&self, file: &Arc<Completions>) -> bool {
-        let could = self.free.load(Relaxed) != 0 && self.is_turn(file);
-
-        if !could {
-            self.wait(file);
-        }
+            if !could {
+                self.wait(&mut waiters, file);
+            }
+            could
+        };
+        self.offer_free();
         could
     }
 
-    /// `file` waits for its turn.
-    fn wait(&self, file: &Arc<Completions>) {
-        // Not dropped with the lock held: it may be the last reference.
-        let mut late = None;
-        {
-            let mut waiters = self.waiters.lock();
-            let own = match file.waits.load(Relaxed) {
-                true => waiters
-                    .iter_mut()
-                    .find(|waiter| Arc::ptr_eq(&waiter.file, file)),
-                false => None,
-            };
-            if let Some(own) = own {
-                // It has come in time.
-                own.offered = None;
-            } else {
-                let idle = file.in_flight() == 0;
-                let waiter = Waiter {
-                    file: file.clone(),
-                    idle,
-                    offered: None,
-                };
-                // Without memory it tries again after a while, and so may come late.
-                if waiters.push(waiter, GFP_ATOMIC | __GFP_NOWARN).is_ok() {
-                    file.waits.store(true, Relaxed);
-                    self.idle.add(idle.into(), Relaxed);
-                    // Before `free` is read, as others return entries before they read this.
-                    self.waiting.fetch_add(1, Full);
-                }
-            }
-            // Entries are offered to the first.
-            let mut first = waiters.iter().take(2 * Self::MAX as usize);
-            if let Some(index) = first.position(Waiter::is_late) {
-                late = self.remove(&mut waiters, index);
-            }
+    /// Returns whether `file` may take an entry, if one is free.
+    fn is_turn(&self, waiters: &mut Waiters, file: &Arc<Completions>) -> bool {
+        self.expire(waiters);
+
+        let unreserved = waiters.queue.is_empty() && self.free_count() > waiters.offers.len();
+        let entitled = || file.place.late.load(Relaxed) || waiters.offer_of(file).is_some();
+        self.is_below_share(file) && (unreserved || entitled())
+    }
+
+    /// `file` waits for an entry, unless it has its share in flight.
+    fn wait(&self, waiters: &mut Waiters, file: &Arc<Completions>) {
+        let place = &file.place;
+        let offer = waiters.offer_of(file);
+        let goes_first = offer.is_some() || place.late.load(Relaxed);
+
+        // Another file took the entry.
+        if let Some(index) = offer {
+            self.remove_offer(waiters, index);
         }
-        drop(late);
-        // One may have become free in between.
-        self.offer_free();
-    }
-
-    fn remove(&self, waiters: &mut KVec<Waiter>, index: usize) -> Option<Waiter> {
-        let waiter = waiters.remove(index).ok()?;
-
-        waiter.file.waits.store(false, Relaxed);
-        self.idle.fetch_sub(waiter.idle.into(), Relaxed);
-        self.waiting.fetch_sub(1, Relaxed);
-        Some(waiter)
-    }
-
-    /// `file` does not wait any more.
-    pub(crate) fn leave(&self, file: &Arc<Completions>) {
-        let waiter = {
-            let mut waiters = self.waiters.lock();
-            let index = waiters
-                .iter()
-                .position(|waiter| Arc::ptr_eq(&waiter.file, file));
-
-            index.and_then(|index| self.remove(&mut waiters, index))
+        if place.waits.load(Relaxed) || !self.is_below_share(file) {
+            return;
+        }
+        // It is in no list, so this does not fail.
+        let Some(link) = ListArc::try_from_arc_or_drop(file.clone()) else {
+            return;
         };
-        drop(waiter);
+        if goes_first {
+            waiters.queue.push_front(link);
+        } else {
+            waiters.queue.push_back(link);
+        }
+        let idle = file.in_flight() == 0;
+        place.waits.store(true, Relaxed);
+        place.idle.store(idle, Relaxed);
+        place.late.store(false, Relaxed);
+        self.idle.add(idle.into(), Relaxed);
+        // Before `free` is read, as others return entries before they read this.
+        self.waiting.fetch_add(1, Full);
+    }
+
+    /// Counts `file`, which is in no list any more, as one that does not wait.
+    fn uncount(&self, file: &Completions) {
+        file.place.waits.store(false, Relaxed);
+        let idle = file.place.idle.xchg(false, Relaxed);
+        self.idle.fetch_sub(idle.into(), Relaxed);
+        self.waiting.fetch_sub(1, Relaxed);
+    }
+
+    fn remove_offer(&self, waiters: &mut Waiters, index: usize) {
+        if let Ok(offer) = waiters.offers.remove(index) {
+            self.uncount(&offer.file);
+        }
+    }
+
+    fn stop_waiting(&self, waiters: &mut Waiters, file: &Arc<Completions>) {
+        file.place.late.store(false, Relaxed);
+        if !file.place.waits.load(Relaxed) {
+            return;
+        }
+        if let Some(index) = waiters.offer_of(file) {
+            return self.remove_offer(waiters, index);
+        }
+
+        let mut cursor = waiters.queue.cursor_front();
+        while let Some(next) = cursor.peek_next() {
+            if core::ptr::eq(&*next, &**file) {
+                next.remove();
+                break;
+            }
+            cursor.move_next();
+        }
+        self.uncount(file);
+    }
+
+    /// `file` does not wait any more. Other tasks that wait with it try again.
+    pub(crate) fn leave(&self, file: &Arc<Completions>) {
+        self.stop_waiting(&mut self.waiters.lock(), file);
+        file.offer();
         self.offer_free();
     }
 
-    #[cold]
-    fn offer(&self) {
-        let share = self.share();
-        let mut waiters = self.waiters.lock();
-        let free = self.free.load(Relaxed).count_ones() as usize;
-        let first = waiters
-            .iter_mut()
-            .filter(|waiter| waiter.file.in_flight() < share && !waiter.is_late())
-            .take(free);
+    /// Withdraws offers that were not used in time.
+    fn expire(&self, waiters: &mut Waiters) {
+        let is_late = |offer: &Offer| offer.since.elapsed() > PATIENCE;
 
-        for waiter in first.filter(|waiter| waiter.offered.is_none()) {
-            waiter.offered = Some(Instant::now());
-            waiter.file.offer();
+        while let Some(offer) = waiters.offers.first().filter(|offer| is_late(offer)) {
+            offer.file.place.late.store(true, Relaxed);
+            self.remove_offer(waiters, 0);
+        }
+    }
+
+    fn offer(&self) {
+        let waiters = &mut *self.waiters.lock();
+
+        self.expire(waiters);
+        while waiters.offers.len() < self.free_count() {
+            let Some(first) = waiters.queue.pop_front() else {
+                return;
+            };
+            let file = first.into_arc();
+            // The share has become smaller.
+            if !self.is_below_share(&file) {
+                self.uncount(&file);
+                continue;
+            }
+            file.offer();
+            let since = Instant::now();
+            // There is room, see `Waiters`.
+            let _ = waiters.offers.push_within_capacity(Offer { file, since });
         }
     }
 }

@@ -18,8 +18,8 @@ use kernel::{
     }, //
 };
 
-/// The work queues of a vector.
-pub(crate) struct Served<'a> {
+/// The work queues that share a vector.
+pub(crate) struct VectorQueues<'a> {
     queues: Queues<'a>,
     /// The first, and the distance between them.
     first: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Served<'a> {
     explained: Atomic<u64>,
 }
 
-impl<'a> Served<'a> {
+impl<'a> VectorQueues<'a> {
     pub(crate) fn new(queues: Queues<'a>, first: usize, step: usize) -> Self {
         Self {
             queues,
@@ -60,23 +60,23 @@ impl<'a> Served<'a> {
         more <= records
     }
 
-    /// Makes those who wait for items look.
-    pub(crate) fn alarm(&self) {
+    /// Wakes all that wait for an item.
+    pub(crate) fn wake_all(&self) {
         for entries in self.queues.iter() {
-            entries.alarm();
+            entries.wake_all();
         }
     }
 }
 
 /// The handler of a vector.
 pub(crate) struct VectorHandler<'a> {
-    pub(crate) served: Served<'a>,
+    pub(crate) queues: VectorQueues<'a>,
     pub(crate) limit: RateLimit<'a>,
 }
 
 impl Handler for VectorHandler<'_> {
     fn handle(&self, line: &Line) -> IrqReturn {
-        if !self.served.reap() {
+        if !self.queues.reap() {
             self.limit.count(line);
         }
         IrqReturn::Handled

@@ -201,9 +201,9 @@ impl<'a> Session<'a> {
         Ok(items.len())
     }
 
-    /// Ends what the device has completed. Resets the device if it is broken, as items would never
-    /// complete, and entries never be free.
-    pub(crate) fn look(&self) {
+    /// Ends items that the device has completed. Resets a device that makes no progress: its items
+    /// would never complete.
+    pub(crate) fn check_device(&self) {
         let (entries, device) = (self.wq.entries, self.wq.device);
 
         entries.reap();
@@ -211,7 +211,7 @@ impl<'a> Session<'a> {
             device.mark_broken();
         }
         if !device.is_working() {
-            // Whoever resets it now aborts the items as well.
+            // The reset aborts the items, also if it runs in another task.
             let _ = device.recover();
         }
     }

@@ -21,7 +21,7 @@ pub(crate) struct WorkQueue<'a> {
     pub(crate) device: &'a Device<'a>,
     pub(crate) index: u32,
     pub(crate) queue: &'a Mutex<Queue>,
-    /// What its items are submitted to.
+    /// The entries for its items.
     pub(crate) entries: &'a Entries<'a>,
     /// Operations of items, a bit for each `IDXD_IMS_OP_*`; 0 if it takes none.
     pub(crate) ops: u64,

@@ -31,7 +31,7 @@ struct Kind;
 impl Sessions for Kind {
     type Shared<'a> = &'a u32;
     type Session<'a> = &'a u32;
-    type Remains = ();
+    type FileData = ();
 
     fn open<'a>(shared: &Self::Shared<'a>) -> Result<(&'a u32, ())> {
         Ok((shared, ()))

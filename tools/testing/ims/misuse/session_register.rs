@@ -22,9 +22,9 @@ struct Kind;
 impl Sessions for Kind {
     type Shared<'a> = ();
     type Session<'a> = ();
-    type Remains = ();
+    type FileData = ();
 
-    fn open<'a>(_shared: &Self::Shared<'a>) -> Result<(Self::Session<'a>, Self::Remains)> {
+    fn open<'a>(_shared: &Self::Shared<'a>) -> Result<(Self::Session<'a>, Self::FileData)> {
         Ok(((), ()))
     }
 

@@ -2,9 +2,9 @@
 /*
  * Calls at random: unknown numbers, sizes, contents and pointers of all kinds, and
  * good ones in between, from two processes that share some of the files and an
- * argument that the other one writes to meanwhile. Items of work write to memory that is
- * for that only. None may fail in a way that is not documented, and afterwards the device
- * works as before.
+ * argument that the other one overwrites. Items of work write to a buffer of their own.
+ * No call may fail in a way that is not documented, and afterwards the device works as
+ * before.
  *
  * SEED=N repeats what was done with a seed, as far as the processes do not depend on
  * each other. ITERATIONS=N is how many calls there are; the deadline grows with it.

@@ -997,11 +997,45 @@ TEST_F_TIMEOUT(work, shared_file, 60)
 	EXPECT_NOTHING_LEFT(self->file);
 }
 
+#define HOG_BYTES (64 << 10)
+
+/* Keeps the work queue full with @batch copies, and counts those that are done. Never returns. */
+static void hog(void *bytes, int batch, int *done)
+{
+	struct idxd_ims_item *items = calloc(batch, sizeof(*items));
+	struct idxd_ims_completion *completions = calloc(batch, sizeof(*completions));
+	int file = ims_open(0), in_flight = 0;
+	__u32 buffer;
+
+	if (file < 0 || !items || !completions ||
+	    ims_register(file, bytes, REGION, IDXD_IMS_BUFFER_WRITE, &buffer))
+		_exit(1);
+	for (int i = 0; i < batch; i++)
+		items[i] = copy_item(buffer, 0, buffer, MIB / 2, HOG_BYTES, i);
+	ims_set_nonblock(file, true);
+	for (;;) {
+		int err = 0;
+
+		if (in_flight < batch)
+			err = ims_work(file, items, batch - in_flight);
+		if (err < 0 && err != -EAGAIN)
+			_exit(2);
+		in_flight += err > 0 ? err : 0;
+		ims_poll(file, POLLIN, 1000);
+		err = ims_read(file, completions, batch);
+		if (err < 0 && err != -EAGAIN)
+			_exit(3);
+		if (err > 0) {
+			in_flight -= err;
+			__atomic_add_fetch(done, err, __ATOMIC_RELAXED);
+		}
+	}
+}
+
 /*
  * A process that keeps the work queue full does not starve another one: of its items, few are
  * done for each of the other's.
  */
-#define HOG_BYTES (64 << 10)
 #define OTHERS 32
 
 TEST_F_TIMEOUT(work, fairness, 90)
@@ -1010,40 +1044,13 @@ TEST_F_TIMEOUT(work, fairness, 90)
 	int *done = share(sizeof(*done)), before, after;
 	struct idxd_ims_completion completion;
 	struct idxd_ims_item item = noop_item(0);
-	pid_t child = start();
+	pid_t child;
 
 	ASSERT_NE(NULL, done);
+	child = start();
 	ASSERT_LE(0, child);
-	if (!child) {
-		struct idxd_ims_item *items = calloc(batch, sizeof(*items));
-		struct idxd_ims_completion *completions = calloc(batch, sizeof(*completions));
-		int file = ims_open(0), in_flight = 0;
-		__u32 buffer;
-
-		if (file < 0 || !items || !completions ||
-		    ims_register(file, self->target.bytes, REGION, IDXD_IMS_BUFFER_WRITE, &buffer))
-			_exit(1);
-		for (int i = 0; i < batch; i++)
-			items[i] = copy_item(buffer, 0, buffer, MIB / 2, HOG_BYTES, i);
-		ims_set_nonblock(file, true);
-		for (;;) {
-			int err = 0;
-
-			if (in_flight < batch)
-				err = ims_work(file, items, batch - in_flight);
-			if (err < 0 && err != -EAGAIN)
-				_exit(2);
-			in_flight += err > 0 ? err : 0;
-			ims_poll(file, POLLIN, 1000);
-			err = ims_read(file, completions, batch);
-			if (err < 0 && err != -EAGAIN)
-				_exit(3);
-			if (err > 0) {
-				in_flight -= err;
-				__atomic_add_fetch(done, err, __ATOMIC_RELAXED);
-			}
-		}
-	}
+	if (!child)
+		hog(self->target.bytes, batch, done);
 	ASSERT_TRUE(wait_for(load(done) > batch));
 	before = load(done);
 	for (int i = 0; i < OTHERS; i++) {
@@ -1057,6 +1064,50 @@ TEST_F_TIMEOUT(work, fairness, 90)
 	/* What is in the queue already, and as much until a process that waits runs. */
 	EXPECT_GT(OTHERS * (2 * self->query.entries + 256), after - before);
 	EXPECT_TRUE(stop(child));
+}
+
+/* Files that only ask for an entry, again and again, do not stop one that uses it. */
+TEST_F_TIMEOUT(work, unused_offers, 90)
+{
+	const int batch = self->query.file_items < 256 ? self->query.file_items / 2 : 128;
+	const int count = 4 * self->query.entries;
+	int *done = share(sizeof(*done)), *rounds = share(sizeof(*rounds)), before;
+	struct idxd_ims_completion completion;
+	struct idxd_ims_item item = noop_item(0);
+	pid_t full, idle;
+
+	ASSERT_NE(NULL, done);
+	ASSERT_NE(NULL, rounds);
+	full = start();
+	ASSERT_LE(0, full);
+	if (!full)
+		hog(self->target.bytes, batch, done);
+	ASSERT_TRUE(wait_for(load(done) > batch));
+	idle = start();
+	ASSERT_LE(0, idle);
+	if (!idle) {
+		int *files = calloc(count, sizeof(*files));
+
+		for (int i = 0; files && i < count; i++) {
+			files[i] = ims_open(0);
+			if (files[i] < 0)
+				_exit(1);
+		}
+		for (;; __atomic_add_fetch(rounds, 1, __ATOMIC_RELAXED)) {
+			for (int i = 0; i < count; i++)
+				ims_poll(files[i], POLLOUT, 0);
+		}
+	}
+	ASSERT_TRUE(wait_for(load(rounds) > 2));
+	EXPECT_TRUE(stop(full));
+	before = load(rounds);
+	for (int i = 0; i < OTHERS; i++) {
+		item.cookie = i;
+		ASSERT_EQ(0, ims_do(self->file, &item, &completion));
+		EXPECT_EQ(i, completion.cookie);
+	}
+	EXPECT_TRUE(wait_for(load(rounds) > before));
+	EXPECT_TRUE(stop(idle));
 }
 
 TEST_HARNESS_MAIN

@@ -9,13 +9,13 @@
 
 #define PAGE 4096
 #define MIB 0x100000
-/* So that ranges of 1 MiB can begin anywhere in a page, with something around them. */
+/* Room for ranges of 1 MiB at any offset in a page, with bytes around them. */
 #define REGION (MIB + 4 * PAGE)
 
-/* What memory has that nothing has been written to. */
+/* The content of memory before anything is written. */
 #define UNTOUCHED 0xa5
 
-/* Memory of the program, and the number of the buffer that it is registered as. */
+/* Memory of the program, and the number of its buffer. */
 struct region {
 	unsigned char *bytes;
 	size_t size;
