@@ -38,26 +38,26 @@ $(TARGETS):
 .NOTPARALLEL:
 
 #: Targets
-#:   run          set up, build, boot a guest with the device, show its interrupts, and copy a file with it
-#:   check        every test, as TAP; the last line is "N passed, N failed, N skipped"
-#:   check-debug  the same on the other kernels, and builds: check KERNELS='debug rt cfi builtin'
-#:   soak         interrupts and items of work under fire, and calls at random, for long: as check
-#:   bench        Rust, C and MSI-X measured side by side: a table, and in out/bench figures and plots
-#:   build        what run and check build: kernel, module, selftests, device models (into out/)
-#:   boot         a guest with a shell on this terminal (leave with exit, or Ctrl-A X)
-#:   guest        one command in a guest: make guest CMD='cat /proc/interrupts'
-#:   shell        a shell in the build root
-#:   lint         only the style and static checks of `check`
+#:   run          build, boot a guest with the device, show its interrupts, and copy a file with it
+#:   check        run every test, as TAP; the last line is "N passed, N failed, N skipped"
+#:   check-debug  the same on the other kernels, and more builds: check KERNELS='debug rt cfi builtin'
+#:   soak         run long random tests of interrupts, items and calls, and hostile devices, as TAP
+#:   bench        measure Rust, C and MSI-X side by side: a table, and figures and plots in out/bench
+#:   build        build what run and check need: kernel, modules, selftests, device models (into out/)
+#:   boot         boot a guest with a shell on this terminal (leave with exit, or Ctrl-A X)
+#:   guest        run one command in a guest: make guest CMD='cat /proc/interrupts'
+#:   shell        run a shell in the build root
+#:   lint         run only the style and static checks of `check`
 #:   clean        remove this clone's out/
 #:   clean-cache  remove what all clones share: build root, kernel source, build trees, crates
-#:   help         this
+#:   help         print this text
 #:
 #: Options (make TARGET OPTION=value)
-#:   KERNEL_SRC=DIR         use this kernel tree (of the pinned series) in place of Debian's; it is only read
+#:   KERNEL_SRC=DIR         use this kernel tree (of the pinned series) instead of Debian's; it is only read
 #:   TOOLCHAIN=root|host    tools of the bootstrapped build root (default), or the machine's own
 #:   ACCEL=tcg|kvm          QEMU's accelerator; default: kvm where the CPU has it and /dev/kvm is usable
 #:   CPUS=N                 virtual CPUs of a guest, 1 to 16 (default 2)
-#:   V=1                    show what the steps print as well as logging it
+#:   V=1                    show the output of the steps, which is also logged
 #:   KERNELS='NAME...'      plain (default), debug (KASAN, lockdep, kmemleak, fault injection), rt (PREEMPT_RT),
 #:                          cfi (kCFI, MODVERSIONS), builtin (the driver built in, no PM_SLEEP, no inline
 #:                          helpers); build, check: any of them; run, boot, guest: one
@@ -65,15 +65,15 @@ $(TARGETS):
 #:                          chaos life isolation referee)
 #:   SOAK=N                 soak: interrupts raised on each machine (default 1000000), and calls at random;
 #:                          items are submitted for N / 2500 seconds; 0: none
-#:   SEED=N                 soak: what is done meanwhile follows from it (default 1)
-#:   CHAOS=N                soak: hostile devices, one a seed from 1 on (default 1000); 0: none
-#:   UPDATE=1               bench: write the figures and plots of the documentation anew
+#:   SEED=N                 soak: seed of the random operations (default 1)
+#:   CHAOS=N                soak: number of hostile devices, with seeds from 1 on (default 1000); 0: none
+#:   UPDATE=1               bench: write the new figures and plots into the documentation
 #:   MACHINE=KIND           boot, guest: vtd, vtd-x2apic (default), amdvi, vtd-dma (it translates DMA),
-#:                          noremap, or vtd-virt, vtd-caching or amdvi-virt (they say that they are emulated)
-#:   DEVICE=dsa|queue       boot, guest: the device, dsa (default) or one that has its messages in memory
+#:                          noremap, or vtd-virt, vtd-caching or amdvi-virt (they show that they are emulated)
+#:   DEVICE=dsa|queue       boot, guest: the device, dsa (default) or one with its messages in host memory
 #:   MODEL='OPTIONS'        boot, guest: options of its model (out/dsa-model --help, out/queue-model --help)
-#:   APPEND='ARGS'          boot, guest: more words for the kernel's command line
-#:   CMD='COMMAND'          guest: what to run, in out/ as the guest sees it
+#:   APPEND='ARGS'          boot, guest: additional arguments of the kernel's command line
+#:   CMD='COMMAND'          guest: the command, run in the guest's view of out/
 #:   XDG_CACHE_HOME=DIR     the cache is DIR/rust-ims (default: ~/.cache/rust-ims)
 #:
 #: Logs are in out/log.

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * Interrupts of the Intel Data Streaming Accelerator (DSA) for user space.
+ * Work and interrupts of the Intel Data Streaming Accelerator (DSA) for user space.
  *
- * Each work queue has a character device. An open file of it owns interrupts of
- * the device's message store, each with an eventfd that is signalled when the
- * interrupt arrives, and buffers in the memory of the program, on which the
- * device works. Closing the file frees them.
+ * Each work queue has a character device. An open file owns interrupts of the
+ * device's message store and buffers in the memory of the program. An interrupt
+ * signals an eventfd. The device works on the buffers. Closing the file frees
+ * both.
  *
  * Every structure begins with its size, so that it can grow at its end. It must
- * not be smaller than here (EINVAL). Bytes beyond the size that the kernel knows
- * must be zero (E2BIG), and so must reserved fields and unknown flags (EINVAL).
+ * not be smaller than here (EINVAL). Bytes beyond the kernel's structure must be
+ * zero (E2BIG), and so must reserved fields and unknown flags (EINVAL).
  *
  * Documentation/userspace-api/idxd_ims.rst lists the errors.
  */
@@ -22,20 +22,20 @@
 #define IDXD_IMS_TYPE	0xBB
 
 /**
- * struct idxd_ims_query - Query what the work queue and the file use, and may use
+ * struct idxd_ims_query - Query limits and usage of the work queue and the file
  * @size: Size of this structure
  * @slots: Output: slots of the device's message store
- * @used: Output: slots that the work queue uses, through all files
+ * @used: Output: slots in use by all files of the work queue
  * @min: Output: slots that are reserved for the work queue
- * @max: Output: slots that the work queue can use
+ * @max: Output: maximum slots of the work queue
  * @file_used: Output: interrupts of this file
- * @file_max: Output: interrupts that this file can have
+ * @file_max: Output: maximum interrupts of this file
  * @reserved: Must be zero
- * @ops: Output: bit n: the work queue has operation n of IDXD_IMS_OP_*; zero if it
- *	does no IDXD_IMS_WORK
- * @entries: Output: items that the work queue works on at a time, for all files
- * @file_items: Output: items of one file that are not completed, or whose completion
- *	has not been read, at most
+ * @ops: Output: bit n is set if the work queue supports IDXD_IMS_OP_* number n; zero
+ *	if it does not support IDXD_IMS_WORK
+ * @entries: Output: maximum items of the work queue in flight, for all files
+ * @file_items: Output: maximum items of one file that have not completed, or whose
+ *	completion has not been read
  */
 struct idxd_ims_query {
 	__u32 size;
@@ -60,9 +60,9 @@ struct idxd_ims_query {
  * @flags: IDXD_IMS_ALLOC_*
  * @eventfd: The eventfd to signal, or -1: see struct idxd_ims_bind
  * @cpu: Number of a CPU with IDXD_IMS_ALLOC_CPU, otherwise zero
- * @id: Output: number of the interrupt in this file
- * @virq: Output: its Linux interrupt number
- * @slot: Output: its slot in the message store
+ * @id: Output: id of the interrupt in this file
+ * @virq: Output: Linux interrupt number
+ * @slot: Output: slot in the message store
  * @reserved: Must be zero
  */
 struct idxd_ims_alloc {
@@ -105,7 +105,7 @@ struct idxd_ims_interrupt {
 
 /* The interrupt is masked: the device does not send its message. */
 #define IDXD_IMS_STATE_MASKED	0x1
-/* It was raised while masked, and is delivered once when it is unmasked. */
+/* The interrupt was raised while masked, and is delivered once when unmasked. */
 #define IDXD_IMS_STATE_PENDING	0x2
 
 /**
@@ -114,7 +114,7 @@ struct idxd_ims_interrupt {
  * @id: The interrupt
  * @flags: Output: IDXD_IMS_STATE_*, read from the device
  * @reserved: Must be zero
- * @count: Output: number of signals of its eventfd since it was bound to that
+ * @count: Output: number of signals of its eventfd since it was bound to the eventfd
  */
 struct idxd_ims_state {
 	__u32 size;
@@ -126,17 +126,17 @@ struct idxd_ims_state {
 
 /* No operation: completes, and raises the interrupt. */
 #define IDXD_IMS_OP_NOOP	0
-/* Copy idxd_ims_submit.length bytes between two buffers of the driver, and compare. */
+/* Copy a range. In IDXD_IMS_SUBMIT, between two buffers of the driver, and compare. */
 #define IDXD_IMS_OP_COPY	1
 
 /**
- * struct idxd_ims_submit - Submit a descriptor and wait until it has completed
+ * struct idxd_ims_submit - Submit a descriptor and wait for its completion
  * @size: Size of this structure
  * @id: The interrupt that the descriptor raises; it must have an eventfd
  * @op: IDXD_IMS_OP_*
  * @length: Bytes to copy, 1 to 8192; zero for IDXD_IMS_OP_NOOP
  *
- * The interrupt arrives after the descriptor has completed, or before.
+ * The interrupt can arrive before or after the call returns.
  */
 struct idxd_ims_submit {
 	__u32 size;
@@ -145,11 +145,11 @@ struct idxd_ims_submit {
 	__u32 length;
 };
 
-/* Fill a range with idxd_ims_item.value, eight bytes in the order of memory. */
+/* Fill a range with idxd_ims_item.value, eight bytes in memory order. */
 #define IDXD_IMS_OP_FILL	2
 /* Compare two ranges. idxd_ims_completion.result is 0 if they are equal, else 1. */
 #define IDXD_IMS_OP_COMPARE	3
-/* Compute the CRC-32C of a range, from the seed in idxd_ims_item.value on. */
+/* Compute the CRC-32C of a range, with the seed idxd_ims_item.value. */
 #define IDXD_IMS_OP_CRC		4
 
 /* The device may write to the buffer. */
@@ -159,12 +159,13 @@ struct idxd_ims_submit {
  * struct idxd_ims_register - Register memory of the program as a buffer
  * @size: Size of this structure
  * @flags: IDXD_IMS_BUFFER_*
- * @address: Where it begins
- * @length: Bytes
+ * @address: Start of the memory
+ * @length: Length in bytes
  * @buffer: Output: number of the buffer in this file
  * @reserved: Must be zero
  *
- * The pages stay pinned, and count as locked, until the buffer is unregistered.
+ * The pages stay pinned, and count as locked memory, until the buffer is
+ * unregistered.
  */
 struct idxd_ims_register {
 	__u32 size;
@@ -180,28 +181,29 @@ struct idxd_ims_register {
  * @size: Size of this structure
  * @buffer: The buffer
  *
- * Waits for the items that use it, or fails with EBUSY if the file is O_NONBLOCK.
+ * Waits for the items that use the buffer, or fails with EBUSY if the file is
+ * O_NONBLOCK.
  */
 struct idxd_ims_unregister {
 	__u32 size;
 	__u32 buffer;
 };
 
-/* No interrupt of the file. */
+/* The item raises no interrupt of the file. */
 #define IDXD_IMS_NO_INTERRUPT	(-1)
 
 /**
  * struct idxd_ims_item - An item of work
  * @op: IDXD_IMS_OP_*
- * @interrupt: The interrupt that the device raises when it has completed, or
+ * @interrupt: The interrupt that the device raises on completion, or
  *	IDXD_IMS_NO_INTERRUPT; an interrupt must have an eventfd
  * @source: Buffer to read, for IDXD_IMS_OP_COPY, COMPARE and CRC, otherwise zero
  * @target: Buffer to write, for IDXD_IMS_OP_COPY and FILL, or to compare with, for
  *	COMPARE, otherwise zero
- * @source_offset: Where in it, in bytes
- * @target_offset: Where in it, in bytes
- * @length: Bytes, at least one, but zero for IDXD_IMS_OP_NOOP
- * @value: What to fill with, or the seed of the CRC, 32 bits; otherwise zero
+ * @source_offset: Offset in the source, in bytes
+ * @target_offset: Offset in the target, in bytes
+ * @length: Length in bytes, at least one; zero for IDXD_IMS_OP_NOOP
+ * @value: Pattern of IDXD_IMS_OP_FILL, or 32-bit seed of the CRC; otherwise zero
  * @cookie: Returned with the completion
  * @reserved: Must be zero
  */
@@ -223,13 +225,13 @@ struct idxd_ims_item {
  * @size: Size of this structure
  * @flags: Must be zero
  * @items: Address of an array of struct idxd_ims_item
- * @count: Items in it, 1 to 65536
- * @accepted: Output: how many were accepted, from the first one on
+ * @count: Number of items, 1 to 65536
+ * @accepted: Output: number of accepted items, from the first one on
  *
- * Does not wait for their completion. If there is no room for all, waits until there
- * is, or returns those that were accepted if the file is O_NONBLOCK or has its maximum
- * of items. An error is returned only if none was accepted: the call that begins with
- * an item returns what is wrong with it.
+ * Does not wait for completion. If there is no room for all items, waits for room, or
+ * returns the number of accepted items if the file is O_NONBLOCK or has its maximum of
+ * items. Fails only if no item was accepted: the error of an item is returned by a call
+ * that begins with it.
  */
 struct idxd_ims_work {
 	__u32 size;
@@ -239,18 +241,18 @@ struct idxd_ims_work {
 	__u32 accepted;
 };
 
-/* The item is done. */
+/* The item has completed. */
 #define IDXD_IMS_COMPLETED	0
-/* The device was reset, halted or removed, or the file closed, before the item was done. */
+/* The device was reset, halted or removed, or the file closed, before completion. */
 #define IDXD_IMS_ABORTED	1
-/* The device could not do it: idxd_ims_completion.result is its status. */
+/* The device failed to execute the item: idxd_ims_completion.result is its status. */
 #define IDXD_IMS_FAILED		2
 
 /**
- * struct idxd_ims_completion - What read() returns, one or more of them
+ * struct idxd_ims_completion - Completion of an item, returned by read()
  * @cookie: idxd_ims_item.cookie
- * @bytes: Bytes done; for IDXD_IMS_OP_COMPARE, bytes that are equal
- * @result: Result of the operation, or else zero
+ * @bytes: Completed bytes; for IDXD_IMS_OP_COMPARE, equal bytes
+ * @result: Result of the operation, otherwise zero
  * @status: IDXD_IMS_COMPLETED, ABORTED or FAILED
  * @reserved: Zero
  */
@@ -262,7 +264,7 @@ struct idxd_ims_completion {
 	__u32 reserved;
 };
 
-/* The numbers do not contain the size, and so do not change when a structure grows. */
+/* The numbers do not encode the size, and so do not change when a structure grows. */
 #define IDXD_IMS_QUERY	_IO(IDXD_IMS_TYPE, 0x00)
 #define IDXD_IMS_ALLOC	_IO(IDXD_IMS_TYPE, 0x01)
 #define IDXD_IMS_FREE	_IO(IDXD_IMS_TYPE, 0x02)
