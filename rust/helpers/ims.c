@@ -11,12 +11,12 @@ __rust_helper bool rust_helper_ims_can_write512(void)
 
 __rust_helper void rust_helper_ims_write512(void __iomem *dst, const u64 *src)
 {
-	/* The device reads what the 64 bytes point to. */
+	/* Order writes to memory that the device reads for these 64 bytes. */
 	wmb();
 	iosubmit_cmds512(dst, src, 1);
 }
 
-/* False in forced threaded handlers too */
+/* Returns false in forced threaded handlers too. */
 __rust_helper bool rust_helper_ims_may_sleep(void)
 {
 	if (IS_ENABLED(CONFIG_PREEMPT_COUNT))

@@ -2,9 +2,10 @@
 
 //! Interrupt message stores (IMS).
 //!
-//! A message store is an array of interrupt messages which a device keeps in a place and a layout
-//! of its own: it can have far more of them than MSI-X. Each message has a slot. The store of a
-//! device has an irq domain of its own, stacked on interrupt remapping:
+//! A device raises an interrupt by writing a message: 4 bytes to an address. In a message store the
+//! device keeps its messages in a place and a layout of its own, and can have far more of them than
+//! MSI-X. Each message has a slot. The store has an irq domain, which maps slots to the interrupt
+//! numbers of Linux, stacked on interrupt remapping:
 //!
 //! ```text
 //! VECTOR <- interrupt remapping <- Domain <- Interrupt <- Registration
@@ -12,9 +13,11 @@
 //!                                  Chip <- MmioArray or MemoryQueue
 //! ```
 //!
-//! To get an interrupt, a driver implements [`Chip`], which stores a message in each slot and masks
-//! it; makes a [`Domain`] of it while a [`Holder`] is at hand; allocates an [`Interrupt`]; and
-//! requests it with a [`Handler`](crate::held::Handler).
+//! - [`Chip`] is implemented by the driver: it masks slots, and stores messages in them.
+//! - [`Domain`] owns the chip. It is created in probe, with a [`Holder`]: the device drops it when
+//!   it is unbound.
+//! - [`Interrupt`] is an allocated slot with its interrupt number.
+//! - [`Registration`] is an interrupt with its [`Handler`], which runs when the message arrives.
 //!
 //! # Examples
 //!
@@ -104,7 +107,9 @@
 //! }
 //! ```
 //!
+//! [`Handler`]: crate::held::Handler
 //! [`Holder`]: crate::held::Holder
+//! [`Registration`]: crate::held::Registration
 
 mod base;
 mod domain;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parts of a domain that do not depend on its chip. They are compiled once, into the kernel.
+//! The parts of a domain that do not depend on its chip, which are compiled once, into the kernel.
 
 use super::Allocator;
 use crate::{
@@ -39,9 +39,9 @@ pub(super) const DOMAIN_ID: c_uint = bindings::msi_domain_ids_MSI_SECONDARY_DOMA
 ///
 /// # Invariants
 ///
-/// `dev` is bound as long as this object exists, and has MSI data if `exists` was ever set. While
-/// that is set, the secondary MSI domain of the device exists, and its chip data is the domain of
-/// this object. `work` is initialised.
+/// `dev` is bound while this object exists, and has MSI data if `exists` was ever set. While
+/// `exists` is set, the secondary MSI domain of the device exists, and its chip data is the domain
+/// of this object. `work` is initialised.
 #[pin_data]
 pub(super) struct Base {
     pub(super) dev: ARef<Device>,
@@ -49,19 +49,20 @@ pub(super) struct Base {
     exists: Atomic<bool>,
     #[pin]
     pub(super) slots: Allocator,
-    /// Address and data of the sink's message: the interrupt with index `size`, which has no slot.
+    /// Address and data of the sink's message. The sink is the interrupt with index `size`, which
+    /// has no slot.
     pub(super) sink: SetOnce<(u64, u32)>,
-    /// The Linux interrupt number of the sink, once it has its handler.
+    /// The Linux interrupt number of the sink, or 0 before its handler is requested.
     sink_virq: Atomic<u32>,
-    /// How often draining a slot failed.
+    /// Number of failed attempts to drain a slot.
     pub(super) stuck: Atomic<u32>,
 
     // See power.rs.
-    /// Slots below may be masked and unmasked: all or none.
+    /// Number of slots that may be masked and unmasked: all or none.
     pub(super) awake: Atomic<usize>,
-    /// Slots below may be given a message: all or none.
+    /// Number of slots whose message may be written: all or none.
     pub(super) writable: Atomic<usize>,
-    /// Slots that were pending when the domain was suspended, which is still to be delivered.
+    /// Slots with an interrupt that was pending on suspend and is not delivered yet.
     pub(super) kept: BitmapVec,
     pub(super) any_kept: Atomic<bool>,
     /// The error of [`Chip::flush`](super::Chip::flush), as an error number.
@@ -69,7 +70,7 @@ pub(super) struct Base {
     /// Held by tasks that access the device.
     #[pin]
     pub(super) access: Mutex<()>,
-    /// Flushes changes that were made in atomic context.
+    /// Flushes changes made in atomic context.
     #[pin]
     pub(super) work: Opaque<bindings::work_struct>,
 }
@@ -86,7 +87,7 @@ pub(super) fn check(pdev: &pci::Device<Bound>, size: u32) -> Result {
     if size == 0 || size > u32::from(u16::MAX) {
         return Err(EINVAL);
     }
-    // SAFETY: `dev` is a valid device, which has MSI data then.
+    // SAFETY: `dev` is a valid device. It has MSI data for the second call.
     unsafe {
         to_result(bindings::msi_setup_device_data(dev.as_raw()))?;
         if bindings::msi_match_device_irq_domain(dev.as_raw(), DOMAIN_ID, token) {
@@ -98,7 +99,7 @@ pub(super) fn check(pdev: &pci::Device<Bound>, size: u32) -> Result {
 
 /// # Safety
 ///
-/// Only for the core to call.
+/// Must only be called by the MSI core.
 pub(super) unsafe extern "C" fn set_desc(
     arg: *mut bindings::msi_alloc_info_t,
     desc: *mut bindings::msi_desc,
@@ -114,7 +115,7 @@ pub(super) unsafe extern "C" fn set_desc(
 ///
 /// # Safety
 ///
-/// Only for the core to call.
+/// Must only be called by the irq core.
 unsafe extern "C" fn drop_interrupt(_virq: c_int, _cookie: *mut c_void) -> bindings::irqreturn_t {
     bindings::irqreturn_t(bindings::irqreturn::IRQ_HANDLED.0)
 }
@@ -129,7 +130,7 @@ impl Base {
         count: u32,
         flush: unsafe extern "C" fn(*mut bindings::work_struct),
     ) -> Result {
-        // INVARIANT: The device has dropped the object when it is unbound.
+        // INVARIANT: The device drops the object before it is unbound.
         let base = try_pin_init!(Self {
             dev: dev.into(),
             // CAST: From 32 to 64 bits, here and below.
@@ -155,7 +156,7 @@ impl Base {
         unsafe { pin_init::raw_try_init(slot, base) }
     }
 
-    /// Creates the domain, and the interrupt that is its sink.
+    /// Creates the domain, and the interrupt of its sink.
     ///
     /// # Safety
     ///
@@ -179,8 +180,8 @@ impl Base {
         self.exists.store(true, Relaxed);
 
         let virq = self.alloc_at(sink)?;
-        // SAFETY: The interrupt was just allocated. `remove()` unregisters the handler, before the
-        // name can go away, which is static.
+        // SAFETY: The interrupt was just allocated. `remove()` unregisters the handler. The name is
+        // static.
         to_result(unsafe {
             let (name, cookie) = (template.chip.name, core::ptr::from_ref(self).cast_mut());
             bindings::request_irq(virq, Some(drop_interrupt), 0, name, cookie.cast())
@@ -193,8 +194,8 @@ impl Base {
         self.exists.load(Relaxed)
     }
 
-    /// Allocates an interrupt for `owner`, and returns its slot and its number. `is_clean` is
-    /// [`Domain::is_clean`](super::Domain).
+    /// Allocates an interrupt for `owner`, and returns its slot and Linux interrupt number.
+    /// `is_clean` is [`Domain::is_clean`](super::Domain).
     pub(super) fn alloc(
         &self,
         owner: u16,
@@ -210,7 +211,7 @@ impl Base {
                 result => {
                     free(slot);
                     result?;
-                    // Once round all free slots, and one more: the next call drains another one.
+                    // Try all free slots, and one more: the next call drains another one.
                     let left = more.unwrap_or_else(|| self.size - self.slots.used() as usize);
                     more = Some(left.checked_sub(1).ok_or(ENOSPC)?);
                 }
@@ -220,11 +221,11 @@ impl Base {
         Ok((slot, virq))
     }
 
-    /// Allocates the interrupt with index `index`, and returns its number.
+    /// Allocates the interrupt with index `index`, and returns its Linux interrupt number.
     fn alloc_at(&self, index: c_uint) -> Result<u32> {
         let (dev, none, mut cookie) = (self.dev.as_raw(), null(), pin_init::zeroed());
 
-        // SAFETY: The device has MSI data. The core fails if there is no domain.
+        // SAFETY: The device has MSI data. The call fails if there is no domain.
         let map = unsafe { msi_domain_alloc_irq_at(dev, DOMAIN_ID, index, none, &mut cookie) };
         // CAST: It is positive.
         to_result(map.index).map(|()| map.virq as u32)
@@ -253,7 +254,7 @@ impl Base {
         }
     }
 
-    /// Removes the domain, and frees what is left in it.
+    /// Removes the domain, and frees its remaining interrupts.
     pub(super) fn remove(&self) {
         if !self.exists.xchg(false, Relaxed) {
             return;

@@ -28,30 +28,30 @@ use pin_init::pin_init_from_closure;
 
 /// The irq domain of a device with a message store, held by the device.
 ///
-/// It owns the chip and the slots: allocating an interrupt takes a slot, a descriptor and the
-/// reservation of a vector together, or nothing.
+/// It owns the chip and the slots. An interrupt is a slot, a descriptor and the reservation of a
+/// vector, which are allocated together.
 #[pin_data(PinnedDrop)]
 pub struct Domain<C: Chip> {
-    // Dropped first: a chip may still refer to the rest.
+    // Dropped first: values in a chip may use `base`.
     pub(super) chip: C,
     #[pin]
     pub(super) base: Base,
 }
 
-// SAFETY: The chip is `Send`. The work is only handed to the core, which allows that anywhere.
+// SAFETY: The chip is `Send`. The work is only passed to the workqueue core, from any task.
 unsafe impl<C: Chip> Send for Domain<C> {}
-// SAFETY: The chip is `Sync`; for the work see above.
+// SAFETY: The chip is `Sync`. For the work see above.
 unsafe impl<C: Chip> Sync for Domain<C> {}
 
 impl<C: Chip> Domain<C> {
-    /// Makes the device of `holder` hold a domain with `size` slots. All of them are masked when
+    /// Creates a domain with `size` slots for the device of `holder`. All of them are masked before
     /// `chip` makes them visible to the device. Sleeps.
     ///
     /// # Errors
     ///
     /// - [`EOPNOTSUPP`] if the interrupts of the device are not remapped, or it must not use MSI.
     /// - [`EINVAL`] if `size` is zero or more than 65535.
-    /// - [`EBUSY`] if the device has such a domain already.
+    /// - [`EBUSY`] if the device already has a domain for its message store.
     /// - [`EIO`] if a slot does not respond or does not stay masked.
     /// - [`ENOSPC`] if no vector or no remapping entry is left for the domain's own interrupt.
     /// - Those of [`Chip::enable`] and [`Chip::flush`], and [`ENOMEM`].
@@ -76,23 +76,23 @@ impl<C: Chip> Domain<C> {
         domain.owner(Quota { min: 0, max: size })?;
         let chip_data = core::ptr::from_ref(&*domain).cast_mut().cast();
         // SAFETY: The callbacks expect a pointer to a pinned `Self`. It is valid until `shutdown()`
-        // removes the domain, which `drop()` calls.
+        // removes the domain, at the latest in `drop()`.
         unsafe { domain.base.create(&Self::TEMPLATE, chip_data)? };
         domain.base.open(false);
         domain.base.open(true);
 
         // SAFETY: A device has one domain at most. After `shutdown()`, no method accesses the chip:
-        // the core has no callback any more, the gates are closed, and nothing is allocated.
+        // the core has no callback, the gates are closed, and allocations fail.
         unsafe { holder.hold_late(domain) }
     }
 
     /// Returns the number of slots.
     pub fn size(&self) -> u32 {
-        // CAST: `new()` has it from 32 bits.
+        // CAST: `new()` has extended it from 32 bits.
         self.base.size as u32
     }
 
-    /// Allocates an interrupt for an owner of its own, which may have all slots: see
+    /// Allocates an interrupt for the domain's own owner, whose maximum is all slots: see
     /// [`Owner::alloc`].
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl<C: Chip> Domain<C> {
         Interrupt::new(self, 0)
     }
 
-    /// Adds an owner of interrupts, for example for a subdevice.
+    /// Adds an owner of interrupts, for example a subdevice.
     ///
     /// # Errors
     ///
@@ -115,31 +115,31 @@ impl<C: Chip> Domain<C> {
         })
     }
 
-    /// Reads from the device whether `slot` is masked. `None` if there is no such slot, the device
-    /// does not respond, or the domain is suspended.
+    /// Reads from the device whether `slot` is masked. Returns `None` if there is no such slot, the
+    /// device does not respond, or the domain is suspended.
     pub fn is_masked(&self, slot: usize) -> Option<bool> {
         self.read(slot, |chip| chip.is_masked(slot))
     }
 
-    /// Reads from the device whether `slot` is pending, which includes what was pending when the
-    /// domain was suspended and is still to be delivered. `None` as for [`Self::is_masked`].
+    /// Reads from the device whether `slot` is pending. This includes an interrupt that was pending
+    /// on suspend and is not delivered yet. Returns `None` as [`Self::is_masked`].
     pub fn is_pending(&self, slot: usize) -> Option<bool> {
         Some(self.read(slot, |chip| chip.is_pending(slot))? | self.base.is_kept(slot))
     }
 
-    /// Returns how many slots are in use.
+    /// Returns the number of slots in use.
     pub fn used(&self) -> u32 {
         self.base.slots.used()
     }
 
-    /// Returns how often draining a slot failed.
+    /// Returns the number of failed attempts to drain a slot.
     pub fn stuck(&self) -> u32 {
         self.base.stuck.load(Relaxed)
     }
 
     /// Calls `f` with slot, Linux interrupt number and number of deliveries of each allocated
-    /// interrupt. None is allocated or freed meanwhile. `f` must not mask, unmask, allocate
-    /// or free interrupts. Sleeps.
+    /// interrupt. Interrupts of the domain are not allocated or freed during the call. `f` must not
+    /// mask, unmask, allocate or free interrupts. Sleeps.
     pub fn for_each(&self, mut f: impl FnMut(u16, u32, u32)) {
         self.base.for_each(&mut f);
     }
@@ -172,18 +172,18 @@ impl<C: Chip> Domain<C> {
 
     /// # Safety
     ///
-    /// `data` must be the argument of a callback of this domain, and the result be used only
+    /// `data` must be the argument of a callback of this domain, and the result must only be used
     /// within the callback.
     #[inline(always)]
     unsafe fn callback<'a>(data: *mut bindings::irq_data) -> (&'a Self, usize) {
-        // SAFETY: The core sets the chip data of each interrupt of the domain to what `create()`
-        // was given, a `Self` that is valid while the core has the domain.
+        // SAFETY: The core sets the chip data of each interrupt of the domain to the argument of
+        // `create()`, a `Self` that is valid while the irq domain exists.
         unsafe { (&*(*data).chip_data.cast::<Self>(), (*data).hwirq) }
     }
 
     /// # Safety
     ///
-    /// Only for the core to call, for an interrupt of this domain.
+    /// Must only be called by the irq core, for an interrupt of this domain.
     unsafe extern "C" fn irq_mask(data: *mut bindings::irq_data) {
         // SAFETY: Per the safety requirements.
         let (this, slot) = unsafe { Self::callback(data) };
@@ -191,7 +191,7 @@ impl<C: Chip> Domain<C> {
         if let Some(chip) = this.awake(slot) {
             chip.mask(slot);
             if !C::HAS_FLUSH {
-                // The read returns when the mask is in effect, and pushes what was sent before.
+                // The read returns when the mask is in effect, and flushes messages sent before.
                 chip.is_masked(slot);
             }
             this.changed();
@@ -200,7 +200,7 @@ impl<C: Chip> Domain<C> {
 
     /// # Safety
     ///
-    /// Only for the core to call, for an interrupt of this domain.
+    /// Must only be called by the irq core, for an interrupt of this domain.
     unsafe extern "C" fn irq_unmask(data: *mut bindings::irq_data) {
         // SAFETY: Per the safety requirements.
         let (this, slot) = unsafe { Self::callback(data) };
@@ -215,12 +215,12 @@ impl<C: Chip> Domain<C> {
         }
     }
 
-    /// Delivers what was pending when the domain was suspended, unless the device has it pending
-    /// and sends it when the slot is unmasked.
+    /// Delivers an interrupt that was pending on suspend, unless it is pending in the device, which
+    /// sends it when the slot is unmasked.
     ///
     /// # Safety
     ///
-    /// Only for [`Self::irq_unmask`], with its argument.
+    /// Must only be called by [`Self::irq_unmask`], with its argument.
     #[cold]
     #[inline(never)]
     unsafe fn redeliver(data: *mut bindings::irq_data) {
@@ -237,13 +237,13 @@ impl<C: Chip> Domain<C> {
 
     /// # Safety
     ///
-    /// Only for the core to call, for an interrupt that has this chip.
+    /// Must only be called by the irq core, for an interrupt with this chip.
     unsafe extern "C" fn irq_bus_sync_unlock(data: *mut bindings::irq_data) {
         // SAFETY: Per the safety requirements. An interrupt with a descriptor has its chip data.
         // `ims_may_sleep()` may be called anywhere.
         unsafe {
-            // A handler may not sleep: the work that `changed()` has queued flushes. An interrupt
-            // that is being allocated has no descriptor yet, and the core holds global locks.
+            // A handler must not sleep: the work that `changed()` has queued flushes. While an
+            // interrupt is being allocated, it has no descriptor, and the core holds global locks.
             if !(*(*data).common).msi_desc.is_null()
                 && !(*data).chip_data.is_null()
                 && bindings::ims_may_sleep()
@@ -255,7 +255,7 @@ impl<C: Chip> Domain<C> {
 
     /// # Safety
     ///
-    /// Only for the core to call, for an interrupt of this domain.
+    /// Must only be called by the irq core, for an interrupt of this domain.
     unsafe extern "C" fn irq_write_msi_msg(
         data: *mut bindings::irq_data,
         msg: *mut bindings::msi_msg,
@@ -280,7 +280,7 @@ impl<C: Chip> Domain<C> {
 
     /// # Safety
     ///
-    /// Only for the core to call, for the work of this domain.
+    /// Must only be called by the workqueue core, for the work of this domain.
     unsafe extern "C" fn run_flush(work: *mut bindings::work_struct) {
         // SAFETY: Per the safety requirements. `shutdown()` waits for the work.
         let this: &Self = unsafe {

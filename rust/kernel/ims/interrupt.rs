@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Interrupts in a message store, and who allocates them.
+//! Interrupts in a message store, and their owners.
 
 use super::{
     base::{
@@ -23,7 +23,7 @@ use crate::{
     time::Delta, //
 };
 
-/// An owner of interrupts in a domain, for example a subdevice. It has a quota of the slots.
+/// An owner of interrupts in a domain, for example a subdevice. It has a quota of slots.
 #[derive(Clone, Copy)]
 pub struct Owner<'a, C: Chip> {
     pub(super) domain: &'a Domain<C>,
@@ -31,22 +31,22 @@ pub struct Owner<'a, C: Chip> {
 }
 
 impl<'a, C: Chip> Owner<'a, C> {
-    /// Allocates an interrupt: a slot, masked. It takes no vector before a handler is requested.
-    /// Sleeps.
+    /// Allocates an interrupt, which has a masked slot. It gets a vector when a handler is
+    /// requested. Sleeps.
     ///
     /// # Errors
     ///
     /// - [`EDQUOT`] if the owner has its maximum.
-    /// - [`ENOSPC`] if no slot is left, or none beyond the minimums of other owners, if those left
-    ///   stay pending, or if the parent domain has no entry left.
+    /// - [`ENOSPC`] if all free slots are reserved for other owners or stay pending, if there are
+    ///   none, or if the parent domain has no entry left.
     /// - [`EIO`] if the slot does not respond, [`EAGAIN`] while the domain is suspended or being
     ///   removed.
-    /// - The error with which the device did not take an earlier change, and [`ENOMEM`].
+    /// - The error of an earlier [`Chip::flush`], and [`ENOMEM`].
     pub fn alloc(self) -> Result<Interrupt<'a, C>> {
         Interrupt::new(self.domain, self.index)
     }
 
-    /// Returns how many slots the owner has.
+    /// Returns the number of slots that the owner has.
     pub fn used(self) -> u32 {
         self.domain.base.slots.used_by(self.index)
     }
@@ -62,7 +62,7 @@ impl<'a, C: Chip> Owner<'a, C> {
     ///
     /// - [`EINVAL`] if the maximum is zero or below the minimum.
     /// - [`ERANGE`] if the maximum is above the number of slots.
-    /// - [`ENOSPC`] if too many slots are in use by other owners, or are their minimum.
+    /// - [`ENOSPC`] if there are not enough slots left to reserve the minimum.
     pub fn change_quota(self, change: impl FnOnce(&mut Quota)) -> Result {
         self.domain.base.slots.change_quota(self.index, change)
     }
@@ -72,7 +72,7 @@ impl<'a, C: Chip> Owner<'a, C> {
 ///
 /// # Invariants
 ///
-/// `virq` is the interrupt of `slot` in `domain`, which `owner` has for this object alone.
+/// `virq` is the interrupt of `slot` in `domain`, allocated by `owner` for this object alone.
 pub struct Interrupt<'a, C: Chip> {
     domain: &'a Domain<C>,
     virq: u32,
@@ -94,12 +94,12 @@ impl<'a, C: Chip> Interrupt<'a, C> {
         })
     }
 
-    /// Delivers the interrupt to `cpu` from the next request on, as long as that is online and user
-    /// space does not move the interrupt. Sleeps.
+    /// Sets the affinity of the interrupt to `cpu`, from the next request on, while `cpu` is online
+    /// and until user space changes the affinity. Sleeps.
     ///
     /// # Errors
     ///
-    /// [`ENODEV`] when the device is being unbound, [`ENOMEM`].
+    /// [`ENODEV`] if the device is being unbound, [`ENOMEM`].
     pub fn set_affinity(&self, cpu: CpuId) -> Result {
         let mut mask = CpumaskVar::new_zero(GFP_KERNEL)?;
         if !self.domain.base.exists() {
@@ -123,7 +123,7 @@ impl<C: Chip> Drop for Interrupt<'_, C> {
     }
 }
 
-// SAFETY: The interrupt is this object's. If that is leaked, its domain frees it.
+// SAFETY: The interrupt is this object's. If the object is leaked, the domain frees the interrupt.
 unsafe impl<C: Chip> Source for Interrupt<'_, C> {
     fn virq(&self) -> u32 {
         self.virq
@@ -154,7 +154,7 @@ impl Base {
 }
 
 impl<C: Chip> Domain<C> {
-    /// Drains a stale pending interrupt if `may_drain`, which is cleared then. Returns `true` if
+    /// Drains a stale pending interrupt if `may_drain`, and clears `may_drain`. Returns `true` if
     /// the slot can be reused.
     #[inline(never)]
     fn is_clean(&self, slot: usize, may_drain: &mut bool) -> Result<bool> {
@@ -167,7 +167,8 @@ impl<C: Chip> Domain<C> {
         }
     }
 
-    /// Makes the device send what is pending in `slot` to the sink. Returns whether it did.
+    /// Makes the device send the pending interrupt of `slot` to the sink. Returns `true` if it has,
+    /// and the slot can be reused.
     #[cold]
     fn drain(&self, slot: usize) -> Result<bool> {
         let _access = self.base.access.lock();
@@ -175,7 +176,7 @@ impl<C: Chip> Domain<C> {
         let (address, data) = self.base.sink.copy().ok_or(EIO)?;
         chip.write_message(slot, address, data);
         chip.unmask(slot);
-        // What follows shows whether this failed.
+        // The read of the masked slot below shows whether this failed.
         let _ = self.flush_alone().and_then(|()| {
             read_poll_timeout(
                 || chip.is_pending(slot).ok_or(EIO),
@@ -184,7 +185,7 @@ impl<C: Chip> Domain<C> {
                 Delta::from_millis(100),
             )
         });
-        // Whatever came of that: the last look is at the masked slot.
+        // In any case, the slot is read again when it is masked.
         chip.mask(slot);
         self.flush_alone()?;
         let stuck = chip.is_pending(slot).ok_or(EIO)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit tests of the domain and of chips, on memory in place of a device.
+//! KUnit tests of the domain and of chips, on memory instead of a device.
 
 #[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]
 #[macros::kunit_tests(rust_kernel_ims)]
@@ -33,7 +33,7 @@ mod tests {
         }, //
     };
 
-    /// A domain that the core does not know.
+    /// A domain that is not registered with the irq core.
     fn domain<C: Chip>(
         device: &faux::Registration,
         size: u32,
@@ -58,7 +58,7 @@ mod tests {
 
     /// # Safety
     ///
-    /// Safe to call.
+    /// May be called with any argument.
     unsafe extern "C" fn none(_work: *mut bindings::work_struct) {}
 
     /// The core's view of an interrupt.
@@ -227,11 +227,11 @@ mod tests {
         assert_eq!(io_read!(slot, .control), 0x55);
         assert_eq!(io_read!(slot, .address_lo), 0xfee0_0abc);
 
-        // What `resume()` does of a domain that the core knows.
+        // As `resume()` of a registered domain.
         domain.enable_masked()?;
         domain.base.open(false);
         domain.base.open(true);
-        // The core restores messages and masks of the interrupts that it knows: there are none.
+        // The core has no interrupts, and so restores no messages and masks.
         assert_eq!(io_read!(slot, .control), 1);
         Irq::unmask(&domain, 1);
         assert_eq!(io_read!(slot, .control), 0);
@@ -251,9 +251,9 @@ mod tests {
         data: u32,
     }
 
-    /// A chip with its mask bits in registers that all slots share, apart from the messages: a bit
-    /// that is written to `set` is masked, one that is written to `clear` is unmasked. Writes need
-    /// no lock, as each bit is a slot's own.
+    /// A chip with its mask bits in registers that slots share, apart from the messages: writing a
+    /// bit to `set` masks its slot, writing it to `clear` unmasks the slot. Writes need no lock, as
+    /// they change the written bits only.
     struct SharedChip<'a> {
         targets: MmioArray<'a, Target>,
         masks: MmioArray<'a, Pair>,
@@ -313,7 +313,7 @@ mod tests {
             pending: MmioArray::fake(&mut pending),
         };
         let (low, high) = (masks.get(0).ok_or(EINVAL)?, masks.get(1).ok_or(EINVAL)?);
-        // Memory keeps the last write only, where the device would have all bits.
+        // Memory keeps only the last write, a device would set all bits.
         io_write!(low, .set, u32::MAX);
         io_write!(high, .set, u32::MAX);
         let cover = domain(&device, 34, chip);
@@ -341,7 +341,7 @@ mod tests {
     static IS_MASKED: Atomic<bool> = Atomic::new(false);
     static IS_MASKING: Atomic<bool> = Atomic::new(false);
 
-    /// A chip whose slot 0 takes long to mask.
+    /// A chip that takes long to mask a slot.
     struct SlowMask;
 
     #[vtable]
@@ -388,13 +388,13 @@ mod tests {
         let info = core::ptr::from_ref(&*domain).cast_mut().cast();
 
         IS_MASKED.store(false, Relaxed);
-        // SAFETY: The function may be called from any interrupt, and has ended before the domain is
-        // dropped: this waits for it below.
+        // SAFETY: The function may be called from any interrupt. The test waits for its end below,
+        // before the domain is dropped.
         let called = unsafe { bindings::smp_call_function_single(other, Some(mask), info, false) };
-        // It has begun: the gate is passed.
+        // Wait until it has started: it has passed the gate.
         while called == 0 && !IS_MASKING.load(Relaxed) && !IS_MASKED.load(Relaxed) {}
         domain.suspend();
-        // With one CPU nothing runs meanwhile.
+        // With one CPU there is no concurrent callback.
         let waited = called != 0 || IS_MASKED.load(Relaxed);
         while called == 0 && !IS_MASKED.load(Relaxed) {}
         assert!(waited);

@@ -3,8 +3,8 @@
 //! A message store in host memory, which the device reads.
 //!
 //! Network and storage controllers keep the message of a queue in the queue's context. The device
-//! has a copy of it, and a command makes it read the context again. As the command sleeps, a change
-//! is first only written to memory and noted.
+//! has a copy, and a command makes it reload the context. As waiting for the command sleeps, a
+//! change is written to memory and recorded, for a later command.
 
 use crate::{
     bitmap::BitmapVec,
@@ -22,21 +22,21 @@ use crate::{
 };
 use zerocopy::Immutable;
 
-/// A context, with the traits that DMA memory asks for.
+/// A context, with the traits that DMA memory requires.
 #[repr(transparent)]
 struct Context<S>(S);
 
-// SAFETY: `S` may take any bytes and has no interior mutability, and so has a transparent wrapper.
+// SAFETY: `S` accepts any bytes and has no interior mutability, and so does a transparent wrapper.
 unsafe impl<S: FromBytes + Immutable> transmute::FromBytes for Context<S> {}
-// SAFETY: `S` has no padding and no interior mutability, and so has a transparent wrapper.
+// SAFETY: `S` has no padding and no interior mutability, and so does a transparent wrapper.
 unsafe impl<S: IntoBytes + Immutable> transmute::AsBytes for Context<S> {}
 
 /// An array of contexts of type `S` in memory that the device reads and may write.
 ///
-/// A chip holds it. The device must not use the memory any more when the array is dropped.
+/// A chip holds it. The device must have stopped using the memory when the array is dropped.
 pub struct MemoryQueue<S> {
     contexts: Coherent<[Context<S>]>,
-    /// Slots that were changed since the last update.
+    /// Slots that have changed since the last update.
     changed: BitmapVec,
 }
 
@@ -59,14 +59,14 @@ impl<S: FromBytes + IntoBytes + Immutable> MemoryQueue<S> {
         self.contexts.dma_address()
     }
 
-    /// Returns a view of the context of `slot`, if there is such a slot.
+    /// Returns a view of the context of `slot`, or `None` if there is no such slot.
     #[inline(always)]
     pub fn get(&self, slot: usize) -> Option<CoherentView<'_, S>> {
         let view = || Ok::<_, Error>(io_project!(self.contexts, [try: slot].0));
         view().ok()
     }
 
-    /// Calls `change` with the context of `slot`, and notes that it changes. Atomic.
+    /// Calls `change` with the context of `slot`, and records the slot as changed. Does not sleep.
     #[inline(always)]
     pub fn change(&self, slot: usize, change: impl FnOnce(CoherentView<'_, S>)) {
         if let Some(context) = self.get(slot) {
@@ -75,15 +75,15 @@ impl<S: FromBytes + IntoBytes + Immutable> MemoryQueue<S> {
         }
     }
 
-    /// Calls `change` with each context, and notes that all of them change.
+    /// Calls `change` with each context, and records all slots as changed.
     pub fn change_all(&self, change: impl Fn(CoherentView<'_, S>)) {
         for slot in 0..self.contexts.len() {
             self.change(slot, &change);
         }
     }
 
-    /// Calls `command` with the first and the last slot that were changed since the last update,
-    /// for the device to read these contexts again. Not all between them need have changed. For
+    /// Calls `command` with the first and the last slot that have changed since the last update. It
+    /// makes the device reload their contexts and those between them. For
     /// [`Chip::flush`](super::Chip::flush).
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl<S: FromBytes + IntoBytes + Immutable> MemoryQueue<S> {
             return Ok(());
         };
 
-        // A slot that is changed from here on is noted again.
+        // A slot that changes from here on is recorded again.
         for slot in first..=last {
             self.changed.clear_bit_atomic(slot);
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A message store in the device: an array of slots in one of its BARs.
+//! A message store in the device: an array of slots in a BAR.
 
 use crate::{
     io::{
@@ -16,7 +16,7 @@ use crate::{
 };
 use core::marker::PhantomData;
 
-/// An array of slots of type `S`: the device's registers for one message each.
+/// An array of slots of type `S`. A slot has the registers of one message.
 ///
 /// # Invariants
 ///
@@ -29,11 +29,11 @@ pub struct MmioArray<'a, S> {
 }
 
 impl<'a, S> MmioArray<'a, S> {
-    /// Takes the `slots` slots that begin `offset` bytes into `window`.
+    /// Creates an array of `slots` slots at `offset` in `window`, in bytes.
     ///
     /// # Errors
     ///
-    /// [`ERANGE`] if they do not fit, [`EINVAL`] if `offset` is not aligned for `S`.
+    /// [`ERANGE`] if the slots do not fit, [`EINVAL`] if `offset` is not aligned for `S`.
     pub fn new<const SIZE: usize>(
         window: Window<'a, SIZE>,
         offset: usize,
@@ -61,13 +61,13 @@ impl<'a, S> MmioArray<'a, S> {
         })
     }
 
-    /// Returns a view of the registers of `slot`, if there is such a slot.
+    /// Returns a view of the registers of `slot`, or `None` if there is no such slot.
     #[inline(always)]
     pub fn get(&self, slot: usize) -> Option<Mmio<'a, S>> {
         if slot >= self.slots {
             return None;
         }
-        // The mapping has all of the slot, so that neither wraps.
+        // Neither wraps, as the mapping contains the slot.
         let offset = slot.wrapping_mul(size_of::<S>());
         let slot = MmioRaw::new(self.base.wrapping_add(offset));
 
@@ -76,7 +76,7 @@ impl<'a, S> MmioArray<'a, S> {
     }
 }
 
-/// A table of slots in plain memory in place of a device's, for tests.
+/// A table of slots in memory instead of a device, for tests.
 #[cfg(CONFIG_RUST_IMS_KUNIT_TEST)]
 impl<'a, S> MmioArray<'a, S> {
     pub(super) fn fake(table: &'a mut [S]) -> Self {

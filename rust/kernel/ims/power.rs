@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether the slots of a domain may be accessed: not while its device is reset or asleep.
+//! Suspend and resume of a domain, around a reset or system sleep of its device.
 //!
-//! The slots are lost then, and nothing else is: a slot is a copy of what the interrupt core has.
+//! The device can lose its slots, which must not be accessed in between. They are restored from the
+//! irq core's state.
 
 use super::{
     base::{
@@ -23,7 +24,7 @@ use crate::{
 };
 
 impl Base {
-    /// Fails with the error with which the device did not take a change.
+    /// Fails with the error of [`Chip::flush`], until the domain is resumed.
     pub(super) fn check(&self) -> Result {
         to_result(self.failed.load(Relaxed))
     }
@@ -33,7 +34,7 @@ impl Base {
         self.any_kept.load(Relaxed) && self.kept.next_bit(slot) == Some(slot)
     }
 
-    /// Returns whether `slot` was pending when the domain was suspended, once.
+    /// Returns `true` if `slot` was pending on suspend and is not delivered yet, and clears that.
     pub(super) fn take_kept(&self, slot: usize) -> bool {
         let kept = self.is_kept(slot);
 
@@ -43,16 +44,17 @@ impl Base {
         kept
     }
 
-    /// Waits until no callback accesses the device, and keeps others from doing so.
+    /// Closes the gates, and waits until no callback accesses the device.
     pub(super) fn close(&self) {
         self.awake.store(0, Relaxed);
         self.writable.store(0, Relaxed);
-        // SAFETY: The caller may sleep. Callbacks run with interrupts off, which holds up RCU's
-        // grace period as its read side does.
+        // SAFETY: The caller may sleep. Callbacks run with interrupts off, which delays the end of
+        // the grace period like an RCU read-side section.
         unsafe { bindings::synchronize_rcu_expedited() };
     }
 
-    /// Lets the core write messages, or mask and unmask slots, and restores its state of them.
+    /// Opens the gate for messages, or for masking, and restores the messages or masks from the irq
+    /// core's state.
     pub(super) fn open(&self, unmask: bool) {
         let gate = if unmask { &self.awake } else { &self.writable };
 
@@ -65,7 +67,7 @@ impl Base {
 }
 
 impl<C: Chip> Domain<C> {
-    /// Returns the chip, if there is such a slot and the device may be accessed.
+    /// Returns the chip, or `None` if there is no such slot or the domain is suspended.
     #[inline(always)]
     pub(super) fn awake(&self, slot: usize) -> Option<&C> {
         if slot < self.base.awake.load(Relaxed) {
@@ -75,17 +77,17 @@ impl<C: Chip> Domain<C> {
         }
     }
 
-    /// Calls `read` with the chip, to read from `slot`. `None` if there is no such slot or the
-    /// domain is suspended, or as `read` returns. `read` must not sleep.
+    /// Calls `read` with the chip, to read from `slot`. Returns `None` if there is no such slot or
+    /// the domain is suspended, otherwise the result of `read`. `read` must not sleep.
     #[inline(always)]
     pub fn read<T>(&self, slot: usize, read: impl FnOnce(&C) -> Option<T>) -> Option<T> {
-        // `close()` waits for it.
+        // `close()` waits for this section.
         let _guard = rcu::read_lock();
 
         read(self.awake(slot)?)
     }
 
-    /// Flushes later that a slot was changed, as that may be in atomic context.
+    /// Queues a flush after a change, which may have been made in atomic context.
     #[inline(always)]
     pub(super) fn changed(&self) {
         const CPU: c_int = bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int;
@@ -97,17 +99,17 @@ impl<C: Chip> Domain<C> {
         }
     }
 
-    /// Makes the device use what was written to its slots. Sleeps.
+    /// Flushes the changes of slots, unless the domain is suspended. Sleeps.
     pub(super) fn flush(&self) {
         let _access = self.base.access.lock();
 
         if self.awake(0).is_some() {
-            // Whoever needs to know calls `check()`.
+            // Callers that need the error call `check()`.
             let _ = self.flush_alone();
         }
     }
 
-    /// As [`Self::flush`], for a task that has the lock or no other task to fear.
+    /// Flushes the changes of slots. The caller must hold the lock, or have exclusive access.
     pub(super) fn flush_alone(&self) -> Result {
         let base = &self.base;
 
@@ -119,7 +121,7 @@ impl<C: Chip> Domain<C> {
         flushed.inspect_err(|error| base.failed.store(error.to_errno(), Relaxed))
     }
 
-    /// Masks all slots, and then makes them visible to the device. The gates are closed.
+    /// Masks all slots, and then makes them visible to the device. The gates must be closed.
     #[inline(never)]
     pub(super) fn enable_masked(&self) -> Result {
         let (chip, slots) = (&self.chip, 0..self.base.size);
@@ -144,9 +146,9 @@ impl<C: Chip> Domain<C> {
         });
     }
 
-    /// Stops using the device, which is about to be reset or to lose power. Interrupts stay, and
-    /// can still be requested, masked and freed; none is allocated. What is pending is kept.
-    /// Not for two tasks at a time. Sleeps.
+    /// Stops accesses to the device before a reset or system sleep, and records pending interrupts.
+    /// Interrupts stay allocated. They can be requested, masked and freed, but not allocated. Must
+    /// not be called by two tasks at a time. Sleeps.
     pub fn suspend(&self) {
         let base = &self.base;
         if self.awake(0).is_none() {
@@ -155,11 +157,11 @@ impl<C: Chip> Domain<C> {
 
         let access = base.access.lock();
         base.close();
-        // From here on no other task accesses the device. To wait for the lock of the descriptors
-        // with this one held could deadlock.
+        // From here on no other task accesses the device. Waiting for the lock of the descriptors
+        // with this lock held could deadlock.
         drop(access);
         self.for_each(|slot, _, _| self.chip.mask(slot.into()));
-        // A device that fails has nothing more to lose.
+        // An error does not matter: the device is about to be reset or to lose power.
         let _ = self.flush_alone();
         self.for_each_pending(|slot| {
             base.kept.set_bit_atomic(slot);
@@ -167,14 +169,14 @@ impl<C: Chip> Domain<C> {
         });
     }
 
-    /// Uses the device again after [`Self::suspend`]: masks all slots, makes them visible to the
-    /// device, restores the message and then the mask of each from the interrupt core's state, and
-    /// delivers what was pending. Not for two tasks at a time. Sleeps.
+    /// Resumes accesses after [`Self::suspend`]: masks all slots, makes them visible to the device,
+    /// restores first the messages and then the masks from the irq core's state, and delivers
+    /// interrupts that were pending. Must not be called by two tasks at a time. Sleeps.
     ///
     /// # Errors
     ///
     /// [`EIO`] if a slot does not respond or does not stay masked, or those of [`Chip::enable`] and
-    /// [`Chip::flush`]. The domain stays suspended then.
+    /// [`Chip::flush`]. The domain stays suspended on errors.
     pub fn resume(&self) -> Result {
         let base = &self.base;
         if self.awake(0).is_some() || !base.exists() {
@@ -182,7 +184,7 @@ impl<C: Chip> Domain<C> {
         }
 
         self.enable_masked()?;
-        // The device sends what it has kept when the slot is unmasked.
+        // The device sends interrupts that are still pending there when their slots are unmasked.
         self.for_each_pending(|slot| {
             base.take_kept(slot);
         });

@@ -35,10 +35,10 @@ struct State {
     size: u32,
     /// A bit for each slot, set if the slot is free.
     ///
-    /// This is not a [`BitmapVec`](crate::bitmap::BitmapVec), as its checks and calls would make
-    /// [`Allocator::take`] and [`Allocator::free`] half as expensive again.
+    /// The checks and calls of [`BitmapVec`](crate::bitmap::BitmapVec) would add half of their cost
+    /// to [`Allocator::take`] and [`Allocator::free`].
     free: KVVec<u64>,
-    /// Where the search for a free slot starts: after the last one that was allocated.
+    /// Start of the search for a free slot: after the last slot that was allocated.
     cursor: usize,
     /// Number of free slots that are not reserved.
     spare: i32,
@@ -82,7 +82,8 @@ impl State {
         None
     }
 
-    /// Reserves what `owner` needs for a new quota. It had `reserved` slots reserved.
+    /// Changes the reservation of an owner from `reserved` slots to that of `owner`, which has the
+    /// new quota.
     fn reserve(&mut self, owner: &Owner, reserved: i32) -> Result {
         let Quota { min, max } = owner.quota;
 
@@ -101,10 +102,10 @@ impl State {
     }
 }
 
-/// Allocates the slots of a message store for owners, such as work queues, with a quota each.
+/// Allocates the slots of a message store for owners, such as work queues, each with a quota.
 ///
-/// Allocation goes round: the search for a free slot starts after the slot that was allocated last,
-/// and continues at slot 0. So a slot is reused as late as possible.
+/// Allocation is round-robin: the search for a free slot starts after the slot that was allocated
+/// last, and continues at slot 0. So a slot is reused as late as possible.
 ///
 /// # Examples
 ///
@@ -131,7 +132,7 @@ impl State {
 /// ```
 #[pin_data]
 pub struct Allocator {
-    // A mutex, as all callers may sleep, and adding an owner allocates memory.
+    // A mutex: all callers may sleep, and adding an owner allocates memory.
     #[pin]
     state: Mutex<State>,
 }
@@ -164,7 +165,7 @@ impl Allocator {
         Ok(index)
     }
 
-    /// Changes the quota of `owner`. An owner keeps slots beyond its new maximum.
+    /// Changes the quota of `owner`. The owner keeps slots beyond its new maximum.
     ///
     /// `change` must not use the allocator.
     ///
@@ -192,7 +193,7 @@ impl Allocator {
         owner.copied().unwrap_or_default()
     }
 
-    /// Returns the quota of `owner`. It is 0 if there is no such owner.
+    /// Returns the quota of `owner`, which is zero if there is no such owner.
     pub fn quota(&self, owner: u16) -> Quota {
         self.owner(owner).quota
     }
@@ -239,8 +240,8 @@ impl Allocator {
 
     /// Frees `slot`, which `owner` must have. May sleep.
     ///
-    /// Not all wrong numbers are found: [`Self::take`] could then return a slot that is in use, or
-    /// that does not exist.
+    /// Not all invalid arguments are detected: [`Self::take`] could then return a slot that is in
+    /// use, or that does not exist.
     #[inline]
     pub fn free(&self, owner: u16, slot: u16) {
         let state = &mut *self.state.lock();
@@ -262,7 +263,7 @@ impl Allocator {
 mod tests {
     use super::*;
 
-    /// xorshift64, for sequences that repeat.
+    /// xorshift64, for reproducible sequences.
     struct Random(u64);
 
     impl Random {
@@ -282,7 +283,7 @@ mod tests {
         KBox::pin_init(Allocator::new(slots), GFP_KERNEL)
     }
 
-    /// Checks that `owner` gets these slots one after the other.
+    /// Checks that `owner` gets these slots, in this order.
     fn expect(slots: &Allocator, owner: u16, expected: impl IntoIterator<Item = u16>) {
         for slot in expected {
             assert_eq!(slots.take(owner), Ok(slot));
@@ -318,12 +319,12 @@ mod tests {
             let slots = allocator(size.into())?;
             let owner = slots.add_owner(quota(0, size.into()))?;
 
-            // One slot at a time: no slot is reused before all others were.
+            // One slot at a time: no slot is reused before all others were used.
             for round in 0..2 * size {
                 expect(&slots, owner, [round % size]);
                 slots.free(owner, round % size);
             }
-            // The cursor passes what is freed behind it.
+            // The search skips slots that are freed behind the cursor.
             expect(&slots, owner, 0..size - 1);
             slots.free(owner, size - 2);
             slots.free(owner, 0);
@@ -371,7 +372,7 @@ mod tests {
         expect(&slots, greedy, 0..11);
         assert_eq!(slots.take(greedy), Err(ENOSPC));
         expect(&slots, a, 11..15);
-        // The others are reserved for `b`. A slot that another owner frees is for all.
+        // The others are reserved for `b`. A slot that `greedy` frees is not reserved.
         assert_eq!(slots.take(a), Err(ENOSPC));
         assert_eq!(slots.take(greedy), Err(ENOSPC));
         slots.free(greedy, 3);
@@ -419,7 +420,7 @@ mod tests {
         slots.free(a, u16::MAX);
         assert_eq!(slots.used(), 0);
 
-        // One owner gives up what another gets, but not slots in use.
+        // An owner can get the reservation of another, but not slots in use.
         slots.change_quota(b, |quota| (quota.min, quota.max) = (2, 3))?;
         expect(&slots, a, 0..8);
         assert_eq!(slots.take(a), Err(ENOSPC));
@@ -441,7 +442,7 @@ mod tests {
         Used(u16),
     }
 
-    /// What the allocator should do, counted anew each time.
+    /// A reference implementation, which counts on each call.
     struct Model {
         slots: KVec<Slot>,
         cursor: usize,
@@ -527,10 +528,10 @@ mod tests {
             quotas: KVec::new(),
         };
 
-        // The share of allocations drifts, so that the allocator gets both full and empty.
+        // The share of allocations changes, so that the allocator gets both full and empty.
         for step in 0..1000 {
             let bias = if (step / 100) % 2 == 0 { 75 } else { 35 };
-            // Seldom one that does not exist.
+            // Rarely an owner that does not exist.
             let owner = random.below(model.quotas.len() * 9 + 1) / 9;
             let several = 1 + random.below(size / 24 + 1);
             let first = random.below(size);
