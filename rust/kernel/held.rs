@@ -2,10 +2,10 @@
 
 //! State that a device holds until it is unbound.
 //!
-//! What a driver builds from a device's resources borrows from them: handlers from interrupts,
-//! interrupts from an irq domain, the domain from a BAR. One structure cannot hold both ends of a
-//! borrow. A device can: what it holds is dropped when it is unbound, in reverse order of being
-//! handed over, and cannot be leaked by safe code.
+//! The objects of a driver borrow from each other: handlers from interrupts, interrupts from an irq
+//! domain, the domain from a BAR. One structure cannot hold both ends of a borrow. A device can:
+//! its device resources (devres) are dropped when it is unbound, in reverse order of registration,
+//! and safe code cannot leak them.
 //!
 //! ```text
 //! resources            BARs, vectors, names                         Holder
@@ -67,13 +67,13 @@ use core::{
 
 /// Token for registering device-managed objects during probe, which the device holds for `'b`.
 ///
-/// It can be neither kept nor made outside [`Held::probe`]. So whatever is handed over with it is
-/// older than the state that is built with it, and is dropped later.
+/// It exists only during [`Held::probe`]. So the objects that are registered with it are older than
+/// the state that is built with it, and are dropped later.
 pub struct Holder<'c, 'b, D = pci::Device<Bound>> {
     dev: &'c D,
     late: &'c LateObjects,
     handlers: &'b Handlers<'b>,
-    // Invariant in `'b`: it stands for one state.
+    // Invariant in `'b`, which is the lifetime of one state.
     _brand: PhantomData<fn(&'b ()) -> &'b ()>,
     _task: NotThreadSafe,
 }
@@ -91,7 +91,7 @@ impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
         self.handlers
     }
 
-    /// Makes the device hold a name, for example of interrupts.
+    /// Registers a name, for example of interrupts.
     ///
     /// # Errors
     ///
@@ -110,20 +110,20 @@ impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
         unsafe { &*core::ptr::from_ref(self.dev.as_ref()) }
     }
 
-    /// Makes the device hold `value`.
+    /// Registers `value`.
     ///
     /// # Safety
     ///
-    /// What `value` borrows must stay valid until the device drops it, which is later than `'b` and
-    /// before all that the device holds already. Dropping it must not run code of the driver.
+    /// References in `value` must stay valid until the device drops it, which is after `'b` and
+    /// before the device drops older objects. Dropping it must not run code of the driver.
     pub(crate) unsafe fn hold<T: Send + 'b>(&self, value: T) -> Result<&'b T> {
-        // SAFETY: Per the safety requirements. The state that uses the result is handed over later,
-        // and so is dropped before.
+        // SAFETY: Per the safety requirements. The state that uses the result is registered later,
+        // so it is dropped earlier.
         unsafe { until_unbind(self.dev.as_ref(), value) }
     }
 
-    /// Makes the device hold `object`, which may have types of the driver in it: it is dropped
-    /// after the state, and before all that is held with [`Self::hold`], whatever was made first.
+    /// Registers `object`, which may contain values of the driver. It is dropped after the state,
+    /// and before the objects of [`Self::hold`], in whichever order they were registered.
     ///
     /// # Safety
     ///
@@ -132,13 +132,13 @@ impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
     /// - Methods of the object must not access values of the driver after [`Late::shutdown`]: that
     ///   code may have a reference to the object itself.
     pub(crate) unsafe fn hold_late<T: Late + 'b>(&self, object: Pin<KBox<T>>) -> Result<&'b T> {
-        // SAFETY: What has the lifetime `'b` is dropped after the late objects, or is one.
+        // SAFETY: Objects with the lifetime `'b` are dropped after the late objects, or are late.
         unsafe { self.late.add(object) }
     }
 }
 
 impl<'b> Holder<'_, 'b> {
-    /// Makes the device hold `min` to `max` MSI-X vectors.
+    /// Allocates `min` to `max` MSI-X vectors.
     ///
     /// # Errors
     ///
@@ -150,14 +150,15 @@ impl<'b> Holder<'_, 'b> {
         unsafe { self.hold(self.function().0.alloc_irq_vectors(min, max, types)?) }
     }
 
-    /// Resets the function, before there is an irq domain, whose slots it would reset. Sleeps.
+    /// Resets the function. Must be called before an irq domain is created, whose slots the reset
+    /// would clear. Sleeps.
     ///
     /// # Errors
     ///
-    /// [`EBUSY`] if there is an irq domain, [`ENOTTY`] if it cannot be reset, or what that fails
-    /// with.
+    /// [`EBUSY`] if there is an irq domain, [`ENOTTY`] if the function cannot be reset, or the
+    /// error of the reset.
     pub fn reset_function(&self) -> Result {
-        // The handlers are there from the beginning.
+        // The first late object is the handlers.
         if self.late.len() > 1 {
             return Err(EBUSY);
         }
@@ -165,18 +166,18 @@ impl<'b> Holder<'_, 'b> {
         unsafe { self.dev.reset_locked() }
     }
 
-    /// Returns the PCI function, for the state to keep.
+    /// Returns the PCI function, which the state may keep.
     #[inline]
     pub fn function(&self) -> PciFunction<'b> {
-        // SAFETY: The device is bound until all that it holds has been dropped.
+        // SAFETY: The device is bound until it has dropped all of its resources.
         PciFunction(unsafe { &*core::ptr::from_ref(self.dev) })
     }
 }
 
-/// The PCI function of a state. The device is bound as long as the state exists.
+/// The PCI function of a state. The device is bound while the state exists.
 ///
-/// It is not a [`Bound`] device, which stands for more: resources that the device acquires later
-/// are released before the state is.
+/// It is not a [`Bound`] device, which guarantees more: resources that the device acquires later
+/// are released before the state.
 #[derive(Clone, Copy)]
 pub struct PciFunction<'b>(&'b pci::Device<Bound>);
 
@@ -223,21 +224,21 @@ impl<'b> PciFunction<'b> {
 }
 
 impl<'b> Holder<'_, 'b, auxiliary::Device<Bound>> {
-    /// Returns what the parent registered the subdevice with.
+    /// Returns the data with which the parent registered the subdevice.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if that is of another type than `F` encodes, [`ENOENT`] if there is nothing.
+    /// [`EINVAL`] if the type is not that of `F`, [`ENOENT`] if there is no data.
     pub fn registration_data<F: CovariantForLt + 'static>(&self) -> Result<&'b F::Of<'b>> {
         let data: *const F::Of<'_> = self.dev.registration_data::<F>()?.get_ref();
 
-        // SAFETY: The data is dropped when the subdevice has been unbound, after what it holds.
-        // The encoded type is covariant.
+        // SAFETY: The data is dropped after the subdevice has been unbound, and so after its
+        // resources. The encoded type is covariant.
         Ok(unsafe { &*data.cast() })
     }
 }
 
-/// The state of a driver for one device, held by the device.
+/// The state of a driver for one device, which the device holds.
 ///
 /// The type parameter is the [`ForLt`](trait@ForLt) encoding of the state's type.
 pub struct Held<F: ForLt> {
@@ -251,12 +252,12 @@ impl<F: ForLt + 'static> Held<F>
 where
     for<'x> F::Of<'x>: Send + Sync,
 {
-    /// Makes `dev` hold what `build` returns, and then the interfaces that `publish` registers for
-    /// users of it. To be called from probe. The result may be kept in the driver's data.
+    /// Registers the state that `build` returns with `dev`, and then the interfaces that `publish`
+    /// registers. To be called from probe. The driver's data may keep the result.
     ///
     /// # Errors
     ///
-    /// What `build` or `publish` fails with, or [`ENOMEM`].
+    /// The error of `build` or `publish`, or [`ENOMEM`].
     ///
     /// # Examples
     ///
@@ -304,27 +305,27 @@ where
     {
         let dev: &D::Target = dev;
         let late = LateObjects::default();
-        // SAFETY: The device is bound as long as it holds what is built here.
+        // SAFETY: The device is bound while it holds the handlers and the state.
         let bound: &'static Device<Bound> = unsafe { &*core::ptr::from_ref(dev.as_ref()) };
         let handlers = Handlers::new(bound)?;
         let state = build(&Holder {
             dev,
             late: &late,
-            // SAFETY: The handlers own nothing of the driver's. They are made first, and so outlive
-            // all other late objects.
+            // SAFETY: The handlers own no value of the driver. They are the first late object, and
+            // so outlive all others.
             handlers: unsafe { late.add(Handlers::new(bound)?)? },
             _brand: PhantomData,
             _task: NotThreadSafe,
         })?;
 
-        // SAFETY: Types that differ in a lifetime only have the same layout. As `build` works for
-        // every lifetime, the state borrows only what the device was handed with the holder, and
-        // only `with()` and `publish` have access to it.
+        // SAFETY: Types that differ only in a lifetime have the same layout. As `build` works for
+        // every lifetime, the state borrows only from objects that were registered with the holder,
+        // and only `with()` and `publish` have access to it.
         let state: Pin<KBox<F::Of<'static>>> = unsafe { core::mem::transmute(state) };
 
-        // SAFETY: The device holds all that the state borrows since before now. What is published
-        // is handed over later, so that it is dropped before. So is the driver's data, and all else
-        // that can have the lifetime of the device in probe.
+        // SAFETY: The device holds the objects that the state borrows, which are older. Interfaces
+        // are registered later, so they are dropped earlier. So are the driver's data and all other
+        // values that can have the lifetime of the device in probe.
         let held = unsafe {
             let held = Self {
                 handlers,
@@ -338,8 +339,8 @@ where
             &Publisher {
                 dev: dev.as_ref(),
                 held,
-                // SAFETY: Types that differ in a lifetime only have the same layout. Whoever has
-                // that lifetime is dropped before `held`, which unregisters what is left.
+                // SAFETY: Types that differ only in a lifetime have the same layout. Values with
+                // that lifetime are dropped before `held`, which unregisters leaked handlers.
                 handlers: unsafe { &*core::ptr::from_ref(&*held.handlers).cast() },
                 _brand: PhantomData,
             },
@@ -350,14 +351,14 @@ where
     /// Calls `f` with the state.
     #[inline]
     pub fn with<R>(&self, f: impl for<'s, 'b> FnOnce(&'s F::Of<'b>) -> R) -> R {
-        // As `f` works for every lifetime, it cannot carry a borrow out of the state or into it.
+        // As `f` works for every lifetime, it cannot move a borrow out of the state or into it.
         f(self.state())
     }
 
     fn state(&self) -> &F::Of<'_> {
         let state: &F::Of<'static> = &self.state;
 
-        // SAFETY: Types that differ in a lifetime only have the same layout. The callers give the
+        // SAFETY: Types that differ only in a lifetime have the same layout. The callers pass the
         // result to functions that work for every lifetime.
         unsafe { &*core::ptr::from_ref(state).cast() }
     }
@@ -367,21 +368,21 @@ where
 ///
 /// # Safety
 ///
-/// Only for bus devices in the context [`Core`].
+/// Must only be implemented for bus devices in the context [`Core`].
 pub unsafe trait InProbe: Deref {}
 
-// SAFETY: The context says so.
+// SAFETY: A PCI device in the context `Core`.
 unsafe impl InProbe for pci::Device<Core<'_>> {}
-// SAFETY: The context says so.
+// SAFETY: An auxiliary device in the context `Core`.
 unsafe impl InProbe for auxiliary::Device<Core<'_>> {}
 
 /// Moves `value` to the device resources (devres) of `dev`: it is dropped when `dev` is unbound,
-/// after the driver's data and before anything that `dev` holds already.
+/// after the driver's data and before the resources that `dev` has already.
 ///
 /// # Safety
 ///
-/// - What `value` borrows must stay valid until then.
-/// - The result must not be used after then.
+/// - References in `value` must stay valid until then.
+/// - The result must not be used afterwards.
 unsafe fn until_unbind<'a, T: Send>(dev: &Device<Bound>, value: T) -> Result<&'a T> {
     /// # Safety
     ///
@@ -393,8 +394,8 @@ unsafe fn until_unbind<'a, T: Send>(dev: &Device<Bound>, value: T) -> Result<&'a
 
     let ptr = KBox::into_raw(KBox::new(value, GFP_KERNEL)?);
 
-    // SAFETY: `dev` is a valid, bound device. `release()` gets the pointer that it expects, once,
-    // if this fails here.
+    // SAFETY: `dev` is a valid, bound device. `release()` is called once with the pointer, which it
+    // expects, at once if this fails.
     to_result(unsafe {
         bindings::devm_add_action_or_reset(dev.as_raw(), Some(release::<T>), ptr.cast())
     })?;

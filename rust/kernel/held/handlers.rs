@@ -37,7 +37,7 @@ pub trait Handler: Sync {
     fn handle(&self, line: &Line) -> IrqReturn;
 }
 
-/// The interrupt line of a handler that runs.
+/// The interrupt line of a running handler.
 pub struct Line {
     virq: u32,
     mask: Mask,
@@ -46,7 +46,7 @@ pub struct Line {
 impl Line {
     /// Masks the interrupt: the handler does not run again before [`Registration::unmask`].
     ///
-    /// Returns whether it was unmasked.
+    /// Returns `true` if the interrupt was unmasked.
     #[inline]
     pub fn mask(&self) -> bool {
         self.mask.mask_nosync(self)
@@ -62,7 +62,7 @@ impl Core for Line {
 
     #[inline]
     fn synchronize(&self) {
-        // SAFETY: As above. Whoever masks or unmasks an interrupt may sleep.
+        // SAFETY: As above. Callers of `Registration::mask()` and `unmask()` may sleep.
         unsafe { bindings::synchronize_irq(self.virq) };
     }
 
@@ -92,24 +92,24 @@ impl<H: Handler> irq::Handler for Action<H> {
 ///
 /// # Safety
 ///
-/// [`Self::virq`] must always return the same number, that of an interrupt which exists as long as
-/// the value, and beyond that until the device is unbound if the value is leaked.
+/// [`Self::virq`] must always return the same number, of an interrupt that exists as long as the
+/// value, or until the device is unbound if the value is leaked.
 pub unsafe trait Source {
     /// Returns the Linux interrupt number.
     fn virq(&self) -> u32;
 
-    /// Waits until the device uses the last change of the interrupt's slot. Sleeps.
+    /// Waits until the device has loaded the last change of the interrupt's slot. Sleeps.
     ///
     /// # Errors
     ///
-    /// The error with which the device did not take a change.
+    /// The error of loading a change.
     fn check(&self) -> Result {
         Ok(())
     }
 }
 
-// SAFETY: The number of an interrupt of a device does not change. A request borrows the vector that
-// it is for, and the value of which it borrows that is held by the device.
+// SAFETY: The number of an interrupt does not change. A request borrows its vector from a value
+// that the device holds.
 unsafe impl Source for IrqRequest<'_> {
     #[inline]
     fn virq(&self) -> u32 {
@@ -120,8 +120,8 @@ unsafe impl Source for IrqRequest<'_> {
 /// The handlers of a driver for one device, see [`Holder::handlers`](super::Holder::handlers).
 ///
 /// [`Registration`]s that safe code leaks are unregistered when the device is unbound. `'b` is
-/// invariant: a driver cannot pass this on to the driver of a subdevice, whose module could be
-/// removed earlier.
+/// invariant: a driver cannot pass it to the driver of a subdevice, whose module could be removed
+/// earlier.
 #[pin_data(PinnedDrop)]
 pub struct Handlers<'b> {
     dev: &'b Device<Bound>,
@@ -143,14 +143,14 @@ impl<'b> Handlers<'b> {
         KBox::pin_init(handlers, GFP_KERNEL)
     }
 
-    /// Registers `handler` for the interrupt of `source`, and unmasks it unless `flags` has
-    /// [`Flags::NO_AUTOEN`]. `/proc/interrupts` shows `name`. Sleeps.
+    /// Registers `handler` for the interrupt of `source`, and unmasks the interrupt unless `flags`
+    /// has [`Flags::NO_AUTOEN`]. `/proc/interrupts` shows `name`. Sleeps.
     ///
     /// # Errors
     ///
-    /// Together with `source`: [`EBUSY`] if it has a handler, [`ENOSPC`] if no vector is left,
-    /// [`ENODEV`] if the device is being unbound, [`ENOMEM`], what `handler` fails with, or the
-    /// error with which the device does not take the change.
+    /// Returned with `source`: [`EBUSY`] if the interrupt has a handler, [`ENOSPC`] if no vector is
+    /// left, [`ENODEV`] if the device is being unbound, [`ENOMEM`], or the error of `handler` or
+    /// [`Source::check`].
     pub fn request<S: Source + 'b, H: Handler + 'b>(
         &'b self,
         source: S,
@@ -175,7 +175,7 @@ impl<'b> Handlers<'b> {
         Ok(())
     }
 
-    /// Fails if the interrupts may be gone, see [`Late::shutdown`].
+    /// Fails after [`Late::shutdown`], as the interrupts may be freed.
     #[inline(never)]
     fn check(&self) -> Result {
         (*self.registered.lock())
@@ -184,7 +184,8 @@ impl<'b> Handlers<'b> {
             .ok_or(ENODEV)
     }
 
-    /// Returns whether the handler is still registered.
+    /// Removes a handler from the list. Returns `false` after [`Late::shutdown`], which has
+    /// unregistered it.
     #[inline(never)]
     fn remove(&self, virq: u32, cookie: usize) -> bool {
         let mut registered = self.registered.lock();
@@ -209,8 +210,8 @@ impl Late for Handlers<'_> {
         let registered = self.registered.lock().take();
 
         for &(virq, cookie) in registered.iter().flat_map(RBTree::keys) {
-            // SAFETY: The registration was leaked, or would have been removed: it is valid and
-            // stays so. Its interrupt exists, see `Source`.
+            // SAFETY: The registration is leaked, otherwise it would have been removed: it stays
+            // valid. Its interrupt exists, see `Source`.
             unsafe { bindings::free_irq(virq, core::ptr::with_exposed_provenance_mut(cookie)) };
         }
     }
@@ -242,16 +243,16 @@ impl<'b, H: Handler + 'b> Registered<'b, H> {
             line: Line { virq, mask: Mask::new(masked) },
         }? Error);
 
-        // SAFETY: The source owns the interrupt. What is registered is unregistered by `drop()`, or
-        // if that is leaked by `Handlers::shutdown()`; its memory is leaked then. Until then all
-        // that has the lifetime `'b` is valid, the name as well: see `Holder`.
+        // SAFETY: The source owns the interrupt. `drop()` unregisters the handler, or if it is
+        // leaked, and its memory with it, `Handlers::shutdown()`. Until then all values with the
+        // lifetime `'b` are valid, including the name: see `Holder`.
         let registration = unsafe {
             let request = IrqRequest::new(handlers.dev, virq);
             irq::Registration::new(request, flags, &*name, action)
         };
         let registration =
             KBox::pin_init(registration, GFP_KERNEL).map_err(|error| match error {
-                // Vectors that others free were waited for.
+                // request_irq() has waited for vectors that are held until they are not pending.
                 EAGAIN => ENOSPC,
                 error => error,
             })?;
@@ -278,7 +279,7 @@ impl<H: Handler> Drop for Registered<'_, H> {
             // SAFETY: Dropped once.
             unsafe { ManuallyDrop::drop(&mut self.registration) };
         }
-        // Else the device has unregistered the handler, as for one that was leaked.
+        // Otherwise `Handlers::shutdown()` has unregistered the handler.
     }
 }
 
@@ -307,13 +308,12 @@ impl<'b, S: Source + 'b, H: Handler + 'b> Registration<'b, S, H> {
         &self.source
     }
 
-    /// Masks the interrupt. When this returns its handler is not running, and does not run before
-    /// [`Self::unmask`]. Sleeps.
+    /// Masks the interrupt, and waits until its handler is not running. The handler does not run
+    /// before [`Self::unmask`]. Sleeps.
     ///
     /// # Errors
     ///
-    /// [`ENODEV`] when the device is being unbound, or the error with which the device does not
-    /// take the change.
+    /// [`ENODEV`] if the device is being unbound, or those of [`Source::check`].
     pub fn mask(&mut self) -> Result {
         let line = &self.registered.action().line;
 
@@ -322,12 +322,12 @@ impl<'b, S: Source + 'b, H: Handler + 'b> Registration<'b, S, H> {
         self.source.check()
     }
 
-    /// Unmasks the interrupt, whether [`Self::mask`], [`Line::mask`] or [`Flags::NO_AUTOEN`] masked
-    /// it. If it was raised while it was masked, its handler runs once. Sleeps.
+    /// Unmasks the interrupt, which [`Self::mask`], [`Line::mask`] or [`Flags::NO_AUTOEN`] has
+    /// masked. If it was raised while it was masked, its handler runs once. Sleeps.
     ///
     /// # Errors
     ///
-    /// As for [`Self::mask`].
+    /// Those of [`Self::mask`].
     pub fn unmask(&mut self) -> Result {
         let line = &self.registered.action().line;
 
@@ -336,8 +336,8 @@ impl<'b, S: Source + 'b, H: Handler + 'b> Registration<'b, S, H> {
         self.source.check()
     }
 
-    /// Unregisters the handler: the interrupt is masked, and returns its vector. An interrupt that
-    /// was sent before is kept for the next handler. Sleeps.
+    /// Unregisters the handler: masks the interrupt, and releases its vector. An interrupt that was
+    /// sent before is delivered to the next handler. Sleeps.
     #[inline]
     pub fn release(self) -> S {
         drop(self.registered);
@@ -360,13 +360,12 @@ mod tests {
         time::Delta, //
     };
 
-    /// An interrupt of the core's own that only tests raise.
+    /// An interrupt without a device, which only tests raise.
     struct Dummy(u32);
 
     impl Dummy {
         fn new() -> Result<Self> {
-            // SAFETY: No particular number is asked for. The chip and the flow handler are the
-            // core's own.
+            // SAFETY: Any number may be allocated. The core provides the chip and the flow handler.
             let virq = unsafe {
                 let node = bindings::NUMA_NO_NODE;
                 let none = core::ptr::null_mut();
@@ -401,14 +400,14 @@ mod tests {
         }
     }
 
-    // SAFETY: The interrupt exists as long as what is referred to.
+    // SAFETY: The interrupt exists as long as the `Dummy` that is referred to.
     unsafe impl Source for &Dummy {
         fn virq(&self) -> u32 {
             self.0
         }
     }
 
-    /// Counts, in a place that it borrows, and masks at a limit.
+    /// Counts in a borrowed counter, and masks at a limit.
     struct Count<'a>(&'a Atomic<u32>, u32);
 
     impl Handler for Count<'_> {
@@ -436,7 +435,7 @@ mod tests {
             dummy.raise();
             count.load(Relaxed)
         };
-        // What was raised while it was masked is sent again by a softirq.
+        // A softirq resends an interrupt that was raised while it was masked.
         let comes_to = |expected| {
             let (sleep, timeout) = (Delta::from_micros(100), Delta::from_secs(1));
             read_poll_timeout(
@@ -449,7 +448,7 @@ mod tests {
 
         {
             let handler = Ok(Count(&count, 4));
-            // SAFETY: All that is borrowed outlives the registration, which is not leaked.
+            // SAFETY: The borrowed values outlive the registration, which is not leaked.
             let handlers: &Handlers<'_> = unsafe { &*core::ptr::from_ref(&*handlers) };
             let registration = handlers.request(&dummy, Flags::NO_AUTOEN, c"ims-kunit", handler);
             let mut registration = registration.map_err(|(error, _)| error)?;
@@ -476,12 +475,12 @@ mod tests {
     #[test]
     fn leaked_handlers_are_unregistered() -> Result {
         static COUNT: Atomic<u32> = Atomic::new(0);
-        // The memory of leaked handlers stays allocated: for kmemleak to find it.
+        // The memory of leaked handlers stays allocated. These references are for kmemleak.
         static LEAKED: [Atomic<usize>; 3] = [const { Atomic::new(0) }; 3];
         let device = faux::Registration::new(c"ims-kunit", None)?;
         let dummies = [Dummy::new()?, Dummy::new()?, Dummy::new()?];
         let handlers = handlers(&device)?;
-        // SAFETY: It outlives all registrations but the leaked ones, which have ended by then.
+        // SAFETY: It outlives all registrations except the leaked ones, which it unregisters.
         let lasting: &Handlers<'_> = unsafe { &*core::ptr::from_ref(&*handlers) };
 
         for round in 0..3 {

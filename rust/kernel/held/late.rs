@@ -5,10 +5,10 @@
 use crate::prelude::*;
 use core::cell::RefCell;
 
-/// An object with types of the driver in it. It outlives the state, and ends before the resources
-/// that the device holds.
+/// An object that may contain values of the driver. It is dropped after the state, and before the
+/// resources that the device holds.
 pub(crate) trait Late: Send + Sync {
-    /// Stops all use of the object by the core. Other such objects still exist.
+    /// Stops all use of the object by the core. Called while other late objects still exist.
     fn shutdown(&self);
 }
 
@@ -21,7 +21,7 @@ struct LateObject {
     free: unsafe fn(*const c_void),
 }
 
-/// Late objects, in the order in which they were made.
+/// Late objects, in the order of their registration.
 #[derive(Default)]
 pub(super) struct LateObjects(RefCell<KVec<LateObject>>);
 
@@ -33,7 +33,7 @@ unsafe impl Sync for LateObjects {}
 impl LateObjects {
     /// # Safety
     ///
-    /// What the object borrows must outlive `self`, and so must not the references to it.
+    /// Values that the object borrows must outlive `self`. References to the object must not.
     pub(super) unsafe fn add<'a, T: Late>(&self, object: Pin<KBox<T>>) -> Result<&'a T> {
         /// # Safety
         ///
@@ -51,7 +51,7 @@ impl LateObjects {
             drop(unsafe { Pin::new_unchecked(KBox::from_raw(object.cast_mut().cast::<T>())) });
         }
 
-        // SAFETY: The object stays where it is until `free()`.
+        // SAFETY: The object is not moved before `free()`.
         let object = KBox::into_raw(unsafe { Pin::into_inner_unchecked(object) }).cast_const();
 
         // INVARIANT: Both functions are for objects of this type.

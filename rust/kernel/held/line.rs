@@ -1,29 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether an interrupt with a handler is masked.
+//! Mask state of an interrupt with a handler.
 //!
-//! A task and the handler may mask it at the same time, without a lock. So this file depends on
-//! nothing but atomics, and tools/testing/ims/loom checks all of its interleavings on the host.
+//! A task and the handler may mask it at the same time, without a lock. This file depends only on
+//! atomics, so that tools/testing/ims/loom can check all of its interleavings on the host.
 
 use crate::sync::atomic::{
     Atomic,
     Relaxed, //
 };
 
-/// The interrupt core's view of one interrupt. It counts how often the interrupt is disabled, under
-/// a lock, and runs the handler only while that count is zero.
+/// The irq core's view of one interrupt. It has a disable depth, which a lock guards, and runs the
+/// handler only while the depth is zero.
 pub(super) trait Core {
-    /// Disables the interrupt once more.
+    /// Increments the disable depth.
     fn disable_nosync(&self);
 
     /// Waits until the handler is not running. Sleeps.
     fn synchronize(&self);
 
-    /// Disables the interrupt once less.
+    /// Decrements the disable depth.
     fn enable(&self);
 }
 
-/// The mask flag of an interrupt. While it is set, the core has the interrupt disabled once.
+/// The mask flag of an interrupt. While it is set, it counts once in the core's disable depth.
 pub(super) struct Mask(Atomic<bool>);
 
 impl Mask {
@@ -32,7 +32,7 @@ impl Mask {
         Self(Atomic::new(masked))
     }
 
-    /// Masks the interrupt, and returns whether it was unmasked. Only for the handler.
+    /// Masks the interrupt, and returns `true` if it was unmasked. Only for the handler.
     #[inline]
     pub(super) fn mask_nosync(&self, core: &impl Core) -> bool {
         let was_masked = self.0.xchg(true, Relaxed);
@@ -43,16 +43,16 @@ impl Mask {
         !was_masked
     }
 
-    /// Masks the interrupt. The handler does not run when this returns, nor before
-    /// [`Self::unmask`]. Not for two tasks at a time. Sleeps.
+    /// Masks the interrupt, and waits until the handler is not running. It does not run before
+    /// [`Self::unmask`]. Must not be called by two tasks at a time. Sleeps.
     #[inline]
     pub(super) fn mask(&self, core: &impl Core) {
         self.mask_nosync(core);
         core.synchronize();
     }
 
-    /// Unmasks the interrupt, and returns whether it was masked. Not for two tasks at a time.
-    /// Sleeps.
+    /// Unmasks the interrupt, and returns `true` if it was masked. Must not be called by two tasks
+    /// at a time. Sleeps.
     #[inline]
     pub(super) fn unmask(&self, core: &impl Core) -> bool {
         if !self.0.load(Relaxed) {

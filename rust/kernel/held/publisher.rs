@@ -36,31 +36,31 @@ pub struct Publisher<'c, 's, H> {
 }
 
 impl<'s, H: Send + Sync + 'static> Publisher<'_, 's, H> {
-    /// Makes the device hold `value`, to which there are no references.
+    /// Registers `value`, which has no references to it.
     ///
-    /// `value` may borrow for `'s`: the state, and what the device was handed before that.
+    /// `value` may borrow for `'s`: from the state, and from older objects.
     pub(crate) fn hold<T: Send + 's>(&self, value: T) -> Result {
-        // SAFETY: What has the lifetime of the state is dropped later.
+        // SAFETY: Values with the lifetime of the state are dropped later.
         unsafe { until_unbind(self.dev, value) }.map(|_| ())
     }
 
-    /// Returns the device. It is bound as long as what is held here.
+    /// Returns the device. It is bound while the registered values exist.
     pub(crate) fn device(&self) -> &'s Device<Bound> {
         // SAFETY: The device is unbound after `'s` has ended.
         unsafe { &*core::ptr::from_ref(self.dev) }
     }
 
-    /// Returns the interrupt handlers of the interfaces: they may borrow the state.
+    /// Returns the interrupt handlers of the interfaces, which may borrow the state.
     #[inline]
     pub fn handlers(&self) -> &'s Handlers<'s> {
         self.handlers
     }
 
-    /// Adds the directory `<prefix>-<device>` to debugfs, filled by `files`.
+    /// Adds the directory `<prefix>-<device>` to debugfs. `files` adds files to it.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]. What debugfs cannot do it does not report.
+    /// [`ENOMEM`]. debugfs does not report other errors.
     pub fn debugfs(
         &self,
         prefix: &str,
@@ -74,11 +74,12 @@ impl<'s, H: Send + Sync + 'static> Publisher<'_, 's, H> {
         self.hold(KBox::pin_init(dir, GFP_KERNEL)?)
     }
 
-    /// Registers subdevice `<module>.<name>.<id>` on the auxiliary bus. Its driver finds `data`.
+    /// Registers subdevice `<module>.<name>.<id>` on the auxiliary bus, with `data` for its driver:
+    /// see [`Holder::registration_data`](super::Holder::registration_data).
     ///
     /// # Errors
     ///
-    /// [`EEXIST`] if there is a subdevice of that name, [`ENOMEM`], or what `data` fails with.
+    /// [`EEXIST`] if there is a subdevice of that name, [`ENOMEM`], or the error of `data`.
     pub fn subdevice<T: CovariantForLt + 'static>(
         &self,
         module: &'static CStr,
@@ -90,7 +91,7 @@ impl<'s, H: Send + Sync + 'static> Publisher<'_, 's, H> {
         for<'x> T::Of<'x>: Send + Sync,
         T::Of<'s>: 's,
     {
-        // SAFETY: The device holds the registration, and drops it while `'s` lasts.
+        // SAFETY: The device holds the registration, and drops it before `'s` ends.
         self.hold(unsafe {
             auxiliary::Registration::<'s, T>::new_with_lt(self.device(), name, id, module, data)?
         })
