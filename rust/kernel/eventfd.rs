@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counters that user space waits for.
+//! Event notification of user space.
 //!
 //! C header: [`include/linux/eventfd.h`](srctree/include/linux/eventfd.h)
 
@@ -16,27 +16,27 @@ use core::ptr::NonNull;
 ///
 /// # Invariants
 ///
-/// The pointer is a reference to a `struct eventfd_ctx`, owned by this object.
+/// The pointer is a reference to a `struct eventfd_ctx`, which this object owns.
 pub struct EventFd(NonNull<bindings::eventfd_ctx>);
 
-// SAFETY: A reference may be released on any thread.
+// SAFETY: Any task may release a reference.
 unsafe impl Send for EventFd {}
 // SAFETY: The context has a lock of its own.
 unsafe impl Sync for EventFd {}
 
 impl EventFd {
-    /// Takes a reference to the eventfd that the calling process has as file descriptor `fd`. It
-    /// stays usable when the process closes that.
+    /// Gets a reference to the eventfd with file descriptor `fd` of the current process. It stays
+    /// valid after the process has closed `fd`.
     ///
     /// # Errors
     ///
-    /// [`EBADF`] if it is no open file, or the calling task exits and has no files any more,
-    /// [`EINVAL`] if it is no eventfd.
+    /// [`EBADF`] if `fd` is not open, or the current task is exiting and has no files.
+    /// [`EINVAL`] if it is not an eventfd.
     #[inline(never)]
     pub fn from_fd(fd: i32) -> Result<Self> {
         let task = current!().as_ptr();
 
-        // SAFETY: The current task is valid, and nobody else changes its `files`.
+        // SAFETY: The current task is valid, and only the task itself changes its `files`.
         if unsafe { (*task).files }.is_null() {
             return Err(EBADF);
         }
@@ -48,8 +48,8 @@ impl EventFd {
         NonNull::new(ctx).map(Self).ok_or(EINVAL)
     }
 
-    /// Adds one to the counter, which stays at its highest value if nobody reads it. Does not wait,
-    /// and may be called from an interrupt handler.
+    /// Adds one to the counter, unless it is at its maximum. Does not sleep, and may be called from
+    /// an interrupt handler.
     #[inline]
     pub fn signal(&self) {
         // SAFETY: The context is valid per the type invariant.
@@ -75,11 +75,11 @@ mod tests {
     fn task_without_files() {
         let task = current!().as_ptr();
 
-        // SAFETY: The current task is valid, and nobody else changes its `files`. Its reference to
-        // them is kept.
+        // SAFETY: The current task is valid, and only the task itself changes its `files`. It keeps
+        // its reference to them.
         let files = unsafe { ptr::replace(&raw mut (*task).files, ptr::null_mut()) };
         let found = EventFd::from_fd(0).map(|_| ());
-        // SAFETY: As above. Restores what there was.
+        // SAFETY: As above. This restores the old value.
         unsafe { (*task).files = files };
 
         assert_eq!(found, Err(EBADF));

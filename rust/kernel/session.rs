@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Character devices whose open files own what borrows from a device.
+//! Character devices whose open files own objects that borrow from a device.
 //!
-//! A file can stay open after its device has gone. So what it owns is only lent to its calls:
-//! unbinding takes it away from all open files, after which they fail with [`ENODEV`].
+//! A file can stay open after its device is unbound. So its session, the objects that it owns, is
+//! only lent to its calls. Unbinding drops the sessions of all open files. Later calls fail with
+//! [`ENODEV`].
 //!
 //! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)
 
@@ -46,37 +47,37 @@ use crate::{
 };
 use core::marker::PhantomData;
 
-/// A kind of character device.
+/// The implementation of a kind of character device.
 #[vtable]
 pub trait Sessions: Sized + 'static {
-    /// Data of the character device.
+    /// Data that all files of the character device share.
     type Shared<'a>: Send + Sync + 'a;
 
-    /// State of one open file that needs the device.
+    /// Data of one open file, until the device is unbound.
     type Session<'a>: Send + Unpin + 'a;
 
-    /// Data of one open file that stays when its device is unbound.
+    /// Data of one open file, until it is closed.
     type FileData: Send + Sync + 'static;
 
-    /// Opens a file. Must not wait for another open: they are serialised system-wide.
+    /// Opens a file. Must not wait for another open: the misc core serialises them system-wide.
     ///
     /// # Errors
     ///
-    /// For user space.
+    /// Returned to user space.
     fn open<'a>(shared: &Self::Shared<'a>) -> Result<(Self::Session<'a>, Self::FileData)>;
 
-    /// Serves an ioctl of user space. Sleeps.
+    /// Handles an ioctl. May sleep.
     ///
     /// # Errors
     ///
-    /// For user space.
+    /// Returned to user space.
     fn ioctl(file: &OpenFile<Self>, call: Call) -> Result;
 
-    /// Reads from the file. Sleeps, but does not wait for what is to be read if `nonblocking`.
+    /// Reads from the file. May sleep, but must not wait for data if `nonblocking`.
     ///
     /// # Errors
     ///
-    /// For user space.
+    /// Returned to user space.
     fn read(
         _file: &OpenFile<Self>,
         _nonblocking: bool,
@@ -85,19 +86,19 @@ pub trait Sessions: Sized + 'static {
         Err(EINVAL)
     }
 
-    /// Returns what can be done with the file without waiting, as a mask of `POLL*`, and calls
-    /// `register` with what is notified when that changes. `events` is what user space asks for.
+    /// Polls the file: returns its events, as a mask of `POLL*`, and calls `register` with the
+    /// condition variable to wait for. `events` has the events that user space requests.
     fn poll(_file: &OpenFile<Self>, _events: u32, _register: &dyn Fn(&PollCondVar)) -> u32 {
         bindings::POLLIN | bindings::POLLOUT
     }
 }
 
-/// An ioctl of user space.
+/// An ioctl.
 #[derive(Clone, Copy)]
 pub struct Call {
-    /// Its number.
+    /// The command number.
     pub command: u32,
-    /// Its argument.
+    /// The argument.
     pub argument: UserPtr,
     /// The file is `O_NONBLOCK`.
     pub nonblocking: bool,
@@ -129,14 +130,14 @@ impl<T: Sessions> MiscDevice for Operations<T> {
 
     fn open(_file: &File, misc: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
         // SAFETY: Only `Registration::new()` registers a device with these operations, in a
-        // `Registration`. That is not dropped now: misc_deregister() waits for an open that runs.
+        // `Registration`. It is not dropped now: misc_deregister() waits for running opens.
         let device: &Registration<'_, T> =
             unsafe { &*container_of!(Opaque::cast_from(misc.as_raw()), Registration<'_, T>, misc) };
 
         let (session, data) = T::open(&device.shared)?;
-        // SAFETY: Types that differ in a lifetime only have the same layout. The session is dropped
-        // before what it borrows, with the registration at the latest, and only lent for calls
-        // that work for every lifetime.
+        // SAFETY: Types that differ only in a lifetime have the same layout. The session is dropped
+        // before the objects that it borrows, with the registration at the latest, and only lent to
+        // functions that work for every lifetime.
         let session: T::Session<'static> = unsafe {
             let session = core::mem::ManuallyDrop::new(session);
             core::mem::transmute_copy(&*session)
@@ -155,7 +156,7 @@ impl<T: Sessions> MiscDevice for Operations<T> {
     }
 
     fn release(this: Self::Ptr, _file: &File) {
-        // While the file is listed, an unbind waits for its lock, and so for this.
+        // While the file is in the list, unbinding waits for its lock, and so for this.
         this.close();
 
         let mut open = this.files.lock();
@@ -173,7 +174,7 @@ impl<T: Sessions> MiscDevice for Operations<T> {
         command: u32,
         argument: usize,
     ) -> Result<isize> {
-        // Unknown calls fail with `ENODEV` as well then.
+        // After the device was unbound every ioctl fails with `ENODEV`, even an unknown one.
         this.with(|_| Ok(()))?;
         let call = Call {
             command,
@@ -203,17 +204,17 @@ impl<T: Sessions> MiscDevice for Operations<T> {
 }
 
 impl<T: Sessions> OpenFile<T> {
-    /// Calls `f` with the session of the file, under its lock. An unbind of the device waits for the
-    /// lock, so `f` must not access memory of user space, which may block.
+    /// Calls `f` with the session, which is locked. Unbinding the device waits for the lock: `f`
+    /// must not access memory of user space, which may block.
     ///
     /// # Errors
     ///
-    /// Those of `f`, and [`ENODEV`] if the device was unbound.
+    /// The error of `f`, or [`ENODEV`] if the device was unbound.
     pub fn with<R>(&self, f: impl for<'a> FnOnce(&mut T::Session<'a>) -> Result<R>) -> Result<R> {
         f((*self.session.lock()).as_mut().ok_or(ENODEV)?)
     }
 
-    /// Returns the data of the file, also after the device was unbound.
+    /// Returns the data that the file owns until it is closed.
     pub fn data(&self) -> &T::FileData {
         &self.data
     }
@@ -227,7 +228,7 @@ impl<T: Sessions> OpenFile<T> {
 ///
 /// # Invariants
 ///
-/// `misc` is registered, and so is all that it refers to in place.
+/// `misc` is registered, and the values that it refers to are valid.
 #[pin_data(PinnedDrop)]
 struct Registration<'a, T: Sessions> {
     #[pin]
@@ -237,8 +238,8 @@ struct Registration<'a, T: Sessions> {
     shared: T::Shared<'a>,
 }
 
-// SAFETY: `misc` is only handed to the core, which allows that from any thread. The rest is `Send`:
-// see `Sessions`.
+// SAFETY: `misc` is only passed to the misc core, which any task may call. The rest is `Send`: see
+// `Sessions`.
 unsafe impl<T: Sessions> Send for Registration<'_, T> {}
 
 impl<'a, T: Sessions> Registration<'a, T> {
@@ -260,8 +261,8 @@ impl<'a, T: Sessions> Registration<'a, T> {
                 misc <- Opaque::try_ffi_init(|misc: *mut bindings::miscdevice| {
                     let options = MiscDeviceOptions { name: c"" };
 
-                    // SAFETY: `misc` may be written. The name stays where it is until `drop()`. All
-                    // other fields have been initialised before a file can be opened.
+                    // SAFETY: `misc` may be written. The name is not moved before `drop()`. All
+                    // other fields are initialised before a file can be opened.
                     unsafe {
                         misc.write(options.into_raw::<Operations<T>>());
                         (*misc).name = (*this.as_ptr()).name.as_char_ptr();
@@ -291,14 +292,14 @@ impl<T: Sessions> PinnedDrop for Registration<'_, T> {
 }
 
 impl<'s, H: Send + Sync + 'static> Publisher<'_, 's, H> {
-    /// Registers the character device `/dev/<name>` (a `/` in it makes a directory), for root only.
-    /// It exists until the device is unbound.
+    /// Registers the character device `/dev/<name>`, for root only, until the device is unbound. A
+    /// `/` in the name creates a directory.
     ///
     /// # Errors
     ///
-    /// [`EEXIST`] if there is one of that name, [`EBUSY`] if no minor number is left, [`ENOMEM`].
+    /// [`EEXIST`] if the name is in use, [`EBUSY`] if no minor number is left, [`ENOMEM`].
     pub fn character_device<T: Sessions>(&self, name: CString, shared: T::Shared<'s>) -> Result {
-        // SAFETY: The device holds the registration, and drops it while `'s` lasts.
+        // SAFETY: The device holds the registration, and drops it before `'s` ends.
         self.hold(unsafe { Registration::<'s, T>::new(self.device(), name, shared)? })
     }
 }

@@ -2,9 +2,9 @@
 
 //! Attributes of the devices of a driver.
 //!
-//! They are static: the driver core adds them when `probe()` has succeeded, before it sends the
-//! uevent `bind`, and removes them before the device is unbound. Removing waits for accesses that
-//! run, so an attribute always has the driver's data.
+//! They are static: the driver core adds them after `probe()` has succeeded, before it sends the
+//! uevent `bind`, and removes them before the device is unbound. Removal waits for running
+//! accesses, so the driver's data exists during an access.
 //!
 //! C header: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
@@ -37,9 +37,9 @@ use core::{
     str::FromStr,
 };
 
-/// An attribute of the devices of a driver, of which `T` is the adapter: a file with one value.
+/// An attribute of the devices of a driver: a file with one value. `T` is the driver's adapter.
 ///
-/// Everybody may read it, and root write it.
+/// All users may read it. Only root may write it.
 ///
 /// # Examples
 ///
@@ -90,7 +90,7 @@ pub struct Attribute<T> {
     _driver: PhantomData<fn(T)>,
 }
 
-/// Adapters of drivers whose devices have attributes.
+/// An adapter of a driver whose devices have attributes.
 pub trait Attributes: DriverLayout + Sized + 'static {
     /// The attributes of each bound device.
     const ATTRIBUTES: &'static [Attribute<Self>];
@@ -100,7 +100,7 @@ impl<T: DriverLayout> Attribute<T>
 where
     for<'b> T::DriverData<'b>: Sync,
 {
-    /// Creates an attribute that shows what `show` returns of the driver's data. May sleep.
+    /// Creates a read-only attribute. `show` returns its value from the driver's data. May sleep.
     ///
     /// Reading fails with [`EFBIG`] if the text does not fit into a page.
     pub const fn read_only<V, R>(name: &'static CStr, show: &R) -> Self
@@ -112,9 +112,10 @@ where
         Self::new(name, 0o444, Some(Self::show::<V, R>), None)
     }
 
-    /// Like [`Self::read_only`], and writing calls `store` with the value. May sleep.
+    /// Creates a writable attribute, see [`Self::read_only`]. Writing calls `store` with the value,
+    /// which may sleep.
     ///
-    /// Writing fails with [`EINVAL`] for what is no `V`, or with what `store` returns.
+    /// Writing fails with [`EINVAL`] if the text is not a `V`, or with the error of `store`.
     pub const fn read_write<V, R, W>(name: &'static CStr, show: &R, store: &W) -> Self
     where
         V: fmt::Display + FromStr,
@@ -145,12 +146,12 @@ where
         let buffer = buffer.cast::<u8>();
 
         // SAFETY: The driver core passes a device that is bound to the driver, and does not unbind
-        // it before this returns. `read_only()` or `read_write()` got an `R`.
+        // it before this returns. `read_only()` or `read_write()` had an argument of type `R`.
         let value = unsafe { function::<R>()(data::<T>(dev)) };
         // SAFETY: The driver core passes a buffer of one page.
         let mut out = unsafe { RawFormatter::from_ptrs(buffer, buffer.add(PAGE_SIZE)) };
 
-        // What does not fit is only counted. A full page lacks the NUL that sysfs expects.
+        // Bytes that do not fit are only counted. A full page lacks the NUL that sysfs expects.
         match out.write_fmt(fmt!("{value}\n")) {
             Ok(()) if out.bytes_written() < PAGE_SIZE => out.bytes_written() as isize,
             _ => EFBIG.to_errno() as isize,
@@ -176,7 +177,7 @@ where
 
         let stored = match value.and_then(|value| value.parse().ok()) {
             // SAFETY: The driver core passes a device that is bound to the driver, and does not
-            // unbind it before this returns. `read_write()` got a `W`.
+            // unbind it before this returns. `read_write()` had an argument of type `W`.
             Some(value) => unsafe { function::<W>()(data::<T>(dev), value) },
             None => Err(EINVAL),
         };
@@ -237,7 +238,7 @@ where
     unsafe { dev.drvdata_borrow::<T::DriverData<'b>>() }
 }
 
-/// Returns a function of which only the type is known.
+/// Returns a reference to a function, given its type.
 ///
 /// # Safety
 ///
@@ -245,15 +246,15 @@ where
 unsafe fn function<F: 'static>() -> &'static F {
     const { assert!(size_of::<F>() == 0, "the function captures something") };
 
-    // SAFETY: A reference to a type without size needs no memory. By the safety requirements,
-    // the type has a value.
+    // SAFETY: A reference to a zero-sized type needs no memory. By the safety requirements, a value
+    // of the type exists.
     unsafe { NonNull::dangling().as_ref() }
 }
 
-/// The attributes of a driver, as the driver core takes them.
+/// The attributes of a driver, in the form of the driver core.
 struct Groups<T>(T);
 
-/// The most attributes that a driver can have.
+/// Maximum number of attributes of a driver.
 const MAX: usize = 16;
 
 impl<T: Attributes> Groups<T> {

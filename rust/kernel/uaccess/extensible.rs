@@ -19,13 +19,13 @@ use zerocopy::{
 };
 
 impl UserPtr {
-    /// Reads a structure whose first member is its size, a `u32`. User space may know a larger one
-    /// than the kernel, if all that the kernel does not know is zero.
+    /// Reads a structure whose first member is its size, a `u32`. The structure may be larger than
+    /// `T` if the rest is zero.
     ///
     /// # Errors
     ///
     /// - [`EINVAL`] if the size is smaller than `T`,
-    /// - [`E2BIG`] if it is larger than a page, or a byte behind `T` is not zero,
+    /// - [`E2BIG`] if it is larger than a page, or a byte after `T` is not zero,
     /// - [`EFAULT`] if the memory cannot be read.
     pub fn read_struct<T: FromBytes + IntoBytes>(self) -> Result<T> {
         let mut value = T::new_zeroed();
@@ -34,11 +34,11 @@ impl UserPtr {
         Ok(value)
     }
 
-    /// Writes a structure back to where [`Self::read_struct`] read it from.
+    /// Writes a structure that [`Self::read_struct`] has read back to user space.
     ///
     /// # Errors
     ///
-    /// [`EFAULT`] if the memory cannot be written. Some of it may have been.
+    /// [`EFAULT`] if the memory cannot be written. A part of it may have been written.
     pub fn write_struct<T: IntoBytes + Immutable>(self, value: &T) -> Result {
         let bytes = value.as_bytes();
 
@@ -47,7 +47,7 @@ impl UserPtr {
             .write_slice(bytes)
     }
 
-    /// The same for all types.
+    /// The part of [`Self::read_struct`] that does not depend on the type.
     fn read_extensible(self, bytes: &mut [u8]) -> Result {
         let size: u32 = UserSlice::new(self, size_of::<u32>()).reader().read()?;
         // CAST: A `usize` has 32 bits or more.
@@ -59,7 +59,7 @@ impl UserPtr {
         if size > PAGE_SIZE {
             return Err(E2BIG);
         }
-        // SAFETY: `bytes` may be written. The pointer and size of user space are checked there.
+        // SAFETY: `bytes` may be written. The function checks the pointer and size of user space.
         to_result(unsafe {
             bindings::copy_struct_from_user(
                 bytes.as_mut_ptr().cast(),
