@@ -2,8 +2,8 @@
 
 //! Memory of a process that is pinned for a device.
 //!
-//! A device that works on the memory of a program needs it to stay where it is. [`PinnedPages`] are
-//! pages of the current process, [`Mapping`] is what a device uses them by.
+//! The pages that a device works on must not move or be freed. [`PinnedPages`] are pinned pages of
+//! the current process. A [`Mapping`] maps them for DMA.
 //!
 //! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
 //! [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
@@ -34,13 +34,13 @@ use core::ptr::NonNull;
 ///
 /// # Invariants
 ///
-/// `user` is a reference, which this object owns, and `count` pages are counted for it.
+/// This object owns the reference `user`. It has added `count` to the locked pages of the user.
 struct Locked {
     user: NonNull<bindings::user_struct>,
     count: i64,
 }
 
-// SAFETY: A reference may be released, and the count be changed, by any task.
+// SAFETY: Any task may release a reference and change the count.
 unsafe impl Send for Locked {}
 // SAFETY: As above.
 unsafe impl Sync for Locked {}
@@ -49,13 +49,13 @@ impl Locked {
     fn new(count: usize) -> Result<Self> {
         // SAFETY: A task has a user.
         let user = NonNull::new(unsafe { bindings::get_current_user() }).ok_or(EINVAL)?;
-        // INVARIANT: None is counted yet. The reference was taken just now.
+        // INVARIANT: The reference was just taken, and no page is counted.
         let mut locked = Self { user, count: 0 };
-        // SAFETY: A limit that there is.
+        // SAFETY: `RLIMIT_MEMLOCK` is a valid limit.
         let limit = unsafe { bindings::rlimit(bindings::RLIMIT_MEMLOCK) } / PAGE_SIZE;
         // SAFETY: Safe to call.
         let unlimited = || unsafe { bindings::capable(bindings::CAP_IPC_LOCK as c_int) };
-        // CAST: `MAX_LEN` has less pages than that.
+        // CAST: `MAX_LEN` is less than `i64::MAX` pages.
         let more = count as i64;
         let mut now = locked.total().load(Relaxed);
 
@@ -74,9 +74,9 @@ impl Locked {
         Ok(locked)
     }
 
-    /// The pages that the user has locked in all.
+    /// Returns the total number of pages that the user has locked.
     fn total(&self) -> &Atomic<i64> {
-        // SAFETY: The user is valid per the type invariant. Others use atomic operations as well.
+        // SAFETY: The user is valid per the type invariant. All accesses are atomic.
         unsafe { Atomic::from_ptr(&raw mut (*self.user.as_ptr()).locked_vm.counter) }
     }
 }
@@ -84,16 +84,15 @@ impl Locked {
 impl Drop for Locked {
     fn drop(&mut self) {
         self.total().fetch_sub(self.count, Relaxed);
-        // SAFETY: The reference is owned per the type invariant, and not used any more.
+        // SAFETY: The reference is owned per the type invariant, and not used afterwards.
         unsafe { bindings::free_uid(self.user.as_ptr()) };
     }
 }
 
-/// A range of the memory of a process, pinned: its pages stay in memory, and stay the same, until
-/// this is dropped, whatever the process does with the range. They count as locked memory of the
-/// user.
+/// A pinned range of the memory of a process. Its pages stay in memory, even if the process unmaps
+/// or replaces them, and count as locked memory of the user.
 ///
-/// Dropping it sleeps.
+/// Dropping it unpins them, and sleeps.
 ///
 /// # Invariants
 ///
@@ -109,9 +108,9 @@ pub struct PinnedPages {
     _locked: Locked,
 }
 
-// SAFETY: Pages can be unpinned by any task.
+// SAFETY: Any task can unpin pages.
 unsafe impl Send for PinnedPages {}
-// SAFETY: The methods of `&PinnedPages` change nothing.
+// SAFETY: No method of `&PinnedPages` changes it.
 unsafe impl Sync for PinnedPages {}
 
 impl PinnedPages {
@@ -119,17 +118,17 @@ impl PinnedPages {
     pub const MAX_LEN: usize = 1 << 36;
 
     /// Pins `len` bytes at `address` of the current process. If `writable`, devices may write to
-    /// them. Sleeps, and waits for memory that is not present, as long as that takes: the caller
-    /// holds no locks that matter to others.
+    /// them. Sleeps, for an unlimited time if the memory is not present: the caller must not hold
+    /// locks that other processes wait for.
     ///
     /// # Errors
     ///
-    /// - [`EINVAL`] if `len` is zero or larger than [`Self::MAX_LEN`], or the range has no end.
-    /// - [`EFAULT`] if there is no memory, or it may not be read, or not written as is asked for.
-    /// - [`ENOMEM`] if that is more than the user may lock (`RLIMIT_MEMLOCK`), or there is not
+    /// - [`EINVAL`] if `len` is zero or larger than [`Self::MAX_LEN`], or the range wraps.
+    /// - [`EFAULT`] if the memory is not mapped, not readable, or not writable if `writable`.
+    /// - [`ENOMEM`] if it exceeds the limit of locked memory (`RLIMIT_MEMLOCK`), or there is not
     ///   enough memory.
     /// - Others of `pin_user_pages_fast()`, such as [`EINTR`] if the process is killed, or
-    ///   [`EOPNOTSUPP`] for memory that cannot be pinned for long.
+    ///   [`EOPNOTSUPP`] for memory that does not support long-term pinning.
     pub fn new(address: usize, len: usize, writable: bool) -> Result<Self> {
         if len == 0 || len > Self::MAX_LEN || address.checked_add(len).is_none() {
             return Err(EINVAL);
@@ -137,7 +136,7 @@ impl PinnedPages {
         let offset = address % PAGE_SIZE;
         let count = (offset + len).div_ceil(PAGE_SIZE);
         let locked = Locked::new(count)?;
-        // INVARIANT: There is no element yet.
+        // INVARIANT: There are no elements.
         let mut pinned = Self {
             pages: KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?,
             offset,
@@ -152,7 +151,7 @@ impl PinnedPages {
         Ok(pinned)
     }
 
-    /// Pins some of those that are missing of `count` pages from `start` on.
+    /// Pins the next pages of the `count` pages from `start` on: one batch, or a part of it.
     fn pin(&mut self, start: usize, count: usize) -> Result {
         let done = self.pages.len();
         let spare = self.pages.spare_capacity_mut();
@@ -166,7 +165,7 @@ impl PinnedPages {
             0
         };
 
-        // SAFETY: There is room for so many pointers. The function checks the range.
+        // SAFETY: There is room for `missing` pointers. The function checks the range.
         let pinned = unsafe {
             bindings::pin_user_pages_fast(
                 start + done * PAGE_SIZE,
@@ -179,8 +178,8 @@ impl PinnedPages {
         if pinned == 0 {
             return Err(EFAULT);
         }
-        // INVARIANT: They were pinned just now.
-        // SAFETY: So many pointers were written, for which there was room.
+        // INVARIANT: The pages were just pinned.
+        // SAFETY: `pinned` pointers were written to the spare capacity.
         // CAST: Not negative.
         unsafe { self.pages.inc_len(pinned as usize) };
         Ok(())
@@ -196,8 +195,8 @@ impl PinnedPages {
     ///
     /// # Errors
     ///
-    /// [`EOPNOTSUPP`] if the device would use a copy of the memory (bounce buffers, or a CPU whose
-    /// caches it does not see), [`ENOMEM`], or what the device's DMA operations fail with.
+    /// [`EOPNOTSUPP`] if the mapping needs synchronisation (bounce buffers, or DMA that is not
+    /// coherent), [`ENOMEM`], or the error of the device's DMA operations.
     pub fn map(self, dev: &Device<Bound>) -> Result<Mapping<'_>> {
         let mut pages = self;
         let direction = if pages.writable {
@@ -209,8 +208,8 @@ impl PinnedPages {
         let max_segment = unsafe { bindings::dma_get_max_seg_size(dev.as_raw()) };
         let table = Table(Opaque::zeroed());
 
-        // SAFETY: The table can be written, and the pages are as many as is said. They stay valid
-        // longer than the table: a `Mapping` drops them last.
+        // SAFETY: The table can be written, and the number of pages is right. The pages outlive the
+        // table: a `Mapping` drops them last.
         to_result(unsafe {
             bindings::sg_alloc_table_from_pages_segment(
                 table.0.get(),
@@ -242,7 +241,7 @@ impl PinnedPages {
             pages,
         };
         let synced = |(address, _)| {
-            // SAFETY: The device is valid, and the address one that it was given.
+            // SAFETY: The device is valid, and the address was mapped for it.
             unsafe { bindings::dma_need_sync(dev.as_raw(), address) }
         };
         if mapping.entries().any(synced) {
@@ -254,7 +253,7 @@ impl PinnedPages {
 
 impl Drop for PinnedPages {
     fn drop(&mut self) {
-        // SAFETY: They were pinned per the type invariant, and are not used any more.
+        // SAFETY: The pages were pinned per the type invariant, and are not used afterwards.
         unsafe {
             bindings::unpin_user_pages_dirty_lock(
                 self.pages.as_mut_ptr(),
@@ -272,20 +271,20 @@ impl Drop for PinnedPages {
 /// The table was set up, or is zeroed.
 struct Table(Opaque<bindings::sg_table>);
 
-// SAFETY: A table can be freed by any task.
+// SAFETY: Any task can free a table.
 unsafe impl Send for Table {}
 // SAFETY: It is not changed while it is shared.
 unsafe impl Sync for Table {}
 
 impl Drop for Table {
     fn drop(&mut self) {
-        // SAFETY: The table is valid per the type invariant. Nothing is done for a zeroed one.
+        // SAFETY: The table is valid per the type invariant. Freeing a zeroed table does nothing.
         unsafe { bindings::sg_free_table(self.0.get()) };
     }
 }
 
-/// Pinned pages that are mapped for a device, until this is dropped. The device must not use them
-/// any more then. Dropping it sleeps.
+/// Pinned pages that are mapped for a device. Dropping it unmaps them, and sleeps. The device must
+/// have stopped using them before.
 ///
 /// # Invariants
 ///
@@ -299,29 +298,29 @@ pub struct Mapping<'a> {
 }
 
 impl Mapping<'_> {
-    /// Nothing is to be copied, as bounce buffers are refused: not when that is found out, either.
+    /// Bounce buffers are refused, so nothing must be copied, even before they are detected.
     const ATTRIBUTES: usize = bindings::DMA_ATTR_SKIP_CPU_SYNC as usize;
 
-    /// Returns the pages that are mapped.
+    /// Returns the mapped pages.
     #[inline]
     pub fn pages(&self) -> &PinnedPages {
         &self.pages
     }
 
-    /// Addresses and lengths of the table's entries, in bytes.
+    /// Returns the addresses and lengths of the table's entries, in bytes.
     fn entries(&self) -> impl Iterator<Item = (DmaAddress, u64)> + '_ {
-        // SAFETY: The table is valid as long as `self`, and not changed.
+        // SAFETY: The table is valid as long as `self`, and does not change.
         let table = unsafe { SGTable::from_raw(self.table.0.get()) };
 
-        // Entries that others follow to have no length.
+        // Merging leaves entries without a length at the end.
         table
             .iter()
             .map(|entry| (entry.dma_address(), entry.dma_len()))
             .take_while(|&(_, len)| len != 0)
     }
 
-    /// Address and length of each part of the range that is contiguous for the device, in bytes, in
-    /// the order of the range.
+    /// Returns address and length, in bytes, of each part of the range that is contiguous for the
+    /// device, in the order of the range.
     ///
     /// # Errors
     ///
@@ -341,7 +340,7 @@ impl Mapping<'_> {
 
 impl Drop for Mapping<'_> {
     fn drop(&mut self) {
-        // SAFETY: Mapped per the type invariant. The device is bound as long as it is borrowed.
+        // SAFETY: Mapped per the type invariant. The device is bound while it is borrowed.
         unsafe {
             bindings::dma_unmap_sgtable(
                 self.dev.as_raw(),

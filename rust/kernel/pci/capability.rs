@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the configuration space of a device says of it, and what the PCI core allows it.
+//! Capabilities of PCI devices.
 
 use super::Device;
 use crate::{
@@ -22,15 +22,15 @@ impl Device<Bound> {
         }
     }
 
-    /// Returns the places of the MSI-X table and of its pending bits: the number of the BAR and the
-    /// range of bytes in it. The ranges are empty if there is no MSI-X.
+    /// Returns the locations of the MSI-X table and of its pending bits: the number of the BAR and
+    /// the range of bytes in it. The ranges are empty if there is no MSI-X capability.
     ///
     /// # Errors
     ///
-    /// What reading the configuration space fails with, or [`ERANGE`] if the end of a range does
-    /// not fit into a `usize`.
+    /// The error of reading the configuration space, or [`ERANGE`] if the end of a range does not
+    /// fit into a `usize`.
     pub fn msix_tables(&self) -> Result<[(u32, Range<usize>); 2]> {
-        // SAFETY: It is a valid PCI device, whose capability is found once, before it is bound.
+        // SAFETY: It is a valid PCI device. `msix_cap` is set once, before the device is bound.
         let capability = match unsafe { (*self.as_raw()).msix_cap } {
             0 => return Ok([(0, 0..0), (0, 0..0)]),
             offset => usize::from(offset),
@@ -41,7 +41,7 @@ impl Device<Bound> {
         let vectors = usize::from(flags & bindings::PCI_MSIX_FLAGS_QSIZE as u16) + 1;
         let place = |register: u32, bytes| -> Result<_> {
             let at = config.try_read32(capability + register as usize)?;
-            // CAST: From 32 bits to as many or more.
+            // CAST: A `usize` has 32 bits or more.
             let start = (at & bindings::PCI_MSIX_TABLE_OFFSET) as usize;
             let end = start.checked_add(bytes).ok_or(ERANGE)?;
             Ok((at & bindings::PCI_MSIX_TABLE_BIR, start..end))
@@ -55,7 +55,7 @@ impl Device<Bound> {
         ])
     }
 
-    /// Returns whether the device may use MSI: nothing forbids it for the device, for a bus above
+    /// Returns `true` if the device may use MSI: it is not disabled for the device, for a bus above
     /// it, or for all devices.
     #[cfg(CONFIG_PCI_MSI)]
     pub fn is_msi_allowed(&self) -> bool {

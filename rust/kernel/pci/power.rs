@@ -24,8 +24,8 @@ use crate::{
     prelude::*, //
 };
 
-/// Sets the callbacks of `pdrv` that `T` implements. The others stay `NULL`: their presence alone
-/// changes what the PCI core does.
+/// Sets the callbacks of `pdrv` that `T` implements. The others stay `NULL`: the PCI core behaves
+/// differently if they are set.
 pub(super) fn set_callbacks<T: Driver>(pdrv: &mut bindings::pci_driver) {
     if T::HAS_RESET_PREPARE || T::HAS_RESET_DONE {
         pdrv.err_handler = Callbacks::<T>::RESET;
@@ -41,7 +41,7 @@ pub(super) fn set_callbacks<T: Driver>(pdrv: &mut bindings::pci_driver) {
 /// The C callbacks of the driver `T`.
 ///
 /// The PCI core, the PM core and the driver core call them with the device locked and bound to `T`:
-/// after `probe()` has succeeded, and never at the same time as each other or `remove()`.
+/// after `probe()` has succeeded, and never concurrently with each other or `remove()`.
 struct Callbacks<T>(T);
 
 impl<T: Driver> Callbacks<T> {
@@ -138,12 +138,12 @@ unsafe fn to_pci_dev(dev: *mut bindings::device) -> *mut bindings::pci_dev {
 }
 
 impl Device<Core<'_>> {
-    /// Enables the device until it is unbound, and makes it a bus master. Call it first in probe,
-    /// so that the device is disabled last.
+    /// Enables the device until it is unbound, and enables bus mastering. Should be called first in
+    /// probe, so that the device is disabled last.
     ///
     /// # Errors
     ///
-    /// What enabling the device fails with, or [`ENOMEM`].
+    /// The error of enabling the device, or [`ENOMEM`].
     #[inline]
     pub fn enable_managed(&self) -> Result {
         // SAFETY: `self` is a valid PCI device, which is bound.
@@ -157,13 +157,12 @@ impl Device<Bound> {
     /// Resets the function and restores its configuration space. The driver's
     /// [`Driver::reset_prepare`] and [`Driver::reset_done`] are called before and after.
     ///
-    /// Takes the lock of the device, if it is free: in all callbacks of the driver it is not. May
-    /// sleep.
+    /// Tries to lock the device, which is locked in all callbacks of the driver. May sleep.
     ///
     /// # Errors
     ///
-    /// [`EAGAIN`] if the lock is not free, [`ENOTTY`] if the function cannot be reset, or what the
-    /// reset fails with.
+    /// [`EAGAIN`] if the device is locked, [`ENOTTY`] if the function cannot be reset, or the error
+    /// of the reset.
     #[inline]
     pub fn try_reset(&self) -> Result {
         // SAFETY: `self` is a valid PCI device.
@@ -177,10 +176,10 @@ impl Device<Bound> {
         unsafe { bindings::pci_set_master(self.as_raw()) };
     }
 
-    /// Disables bus mastering: the device does not access memory any more, and sends no messages.
+    /// Disables bus mastering: the device stops accessing memory and sending messages.
     ///
-    /// Takes no lock but the raw spinlock of configuration accesses, so may be called in any
-    /// context. A reset that ends later restores what there was before it.
+    /// May be called in any context: it only locks the raw spinlock of configuration accesses. A
+    /// reset that is in progress restores the old state when it ends.
     #[inline]
     pub fn clear_master(&self) {
         // SAFETY: `self` is a valid PCI device.

@@ -22,7 +22,7 @@ use crate::{
     sync::Arc, //
 };
 
-/// A BAR that its device holds until it is unbound, so that other objects can borrow it.
+/// A mapped BAR that its device holds until it is unbound, so that other objects can borrow it.
 ///
 /// # Invariants
 ///
@@ -34,11 +34,11 @@ pub struct Window<'a, const SIZE: usize = 0> {
 }
 
 impl<'a, const SIZE: usize> Window<'a, SIZE> {
-    /// Maps BAR number `bar` of the device, of `SIZE` bytes at least, until the device is unbound.
+    /// Maps BAR number `bar`, of at least `SIZE` bytes, until the device is unbound.
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if the BAR is smaller, or what [`super::Device::iomap_region`] fails with.
+    /// [`EINVAL`] if the BAR is smaller, or those of [`super::Device::iomap_region`].
     #[inline]
     pub fn new(holder: &Holder<'_, 'a>, bar: u32, name: &'static CStr) -> Result<Self> {
         let Window { bar, devres } = Window::<'a, 0>::map(holder, bar, name)?;
@@ -59,14 +59,14 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] if `offset` is no multiple of 64 or the bytes do not fit, [`EOPNOTSUPP`] if the
-    /// CPU has no such store: see [`can_write512`].
+    /// [`EINVAL`] if `offset` is not a multiple of 64 or the bytes do not fit.
+    /// [`EOPNOTSUPP`] if the CPU does not support such a store, see [`can_write512`].
     pub fn write512(self, offset: usize, value: &[u64; 8]) -> Result {
         let dst = self.line(offset)?;
         if !can_write512() {
             return Err(EOPNOTSUPP);
         }
-        // SAFETY: The BAR is mapped for `'a`, the range was checked, and the CPU can do it.
+        // SAFETY: The BAR is mapped for `'a`, the range was checked, and the CPU supports it.
         unsafe { bindings::ims_write512(dst, value.as_ptr()) };
         Ok(())
     }
@@ -91,9 +91,10 @@ impl<'a> Window<'a> {
 
         // SAFETY: The value borrows nothing.
         let devres = unsafe { holder.hold(devres)? };
-        // SAFETY: The BAR is older than what is built with `holder`, and so is revoked later.
+        // SAFETY: The BAR is older than the objects that are built with `holder`, and so is revoked
+        // later.
         let dev = unsafe { holder.bound() };
-        // INVARIANT: Any BAR has that.
+        // INVARIANT: Any BAR has at least 0 bytes.
         Ok(Self {
             bar: devres.access(dev)?,
             devres,
@@ -101,7 +102,7 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Returns whether the CPU has [`Window::write512`].
+/// Returns `true` if the CPU supports [`Window::write512`].
 pub fn can_write512() -> bool {
     // SAFETY: Safe to call.
     unsafe { bindings::ims_can_write512() }
@@ -116,7 +117,7 @@ impl<'a, const SIZE: usize> IoBase<'a> for Window<'a, SIZE> {
         let view = self.bar.as_view();
         let all = MmioBackend::as_ptr(view) as *mut Region<SIZE>;
 
-        // SAFETY: The same bytes, of which there are enough per the type invariant.
+        // SAFETY: The same bytes, at least `SIZE` per the type invariant.
         unsafe { MmioBackend::project_view(view, all) }
     }
 }
