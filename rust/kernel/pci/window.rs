@@ -67,7 +67,7 @@ impl<'a, const SIZE: usize> Window<'a, SIZE> {
             return Err(EOPNOTSUPP);
         }
         // SAFETY: The BAR is mapped for `'a`, the range was checked, and the CPU supports it.
-        unsafe { bindings::ims_write512(dst, value.as_ptr()) };
+        unsafe { bindings::pci_write512(dst, value.as_ptr()) };
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl<'a> Window<'a> {
 /// Returns `true` if the CPU supports [`Window::write512`].
 pub fn can_write512() -> bool {
     // SAFETY: Safe to call.
-    unsafe { bindings::ims_can_write512() }
+    unsafe { bindings::pci_can_write512() }
 }
 
 impl<'a, const SIZE: usize> IoBase<'a> for Window<'a, SIZE> {
