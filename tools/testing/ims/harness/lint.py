@@ -11,7 +11,7 @@ from . import crate, paths, sync, tree, variant
 from .bench import modules
 from .tap import FAIL, SKIP, Result, failed
 
-# Every file here is new; MAINTAINERS gets its entry with the series.
+# Every file here is new; make series checks that MAINTAINERS has it.
 CHECKPATCH = ["--strict", "--no-summary", "--terse", "--show-types", "--ignore", "FILE_PATH_CHANGES"]
 
 
@@ -41,6 +41,10 @@ def call(name, command, env=None, silent=False, **options):
 
 def is_of_host(path):
     return crate.MODEL in path.parents or crate.LOOM in path.parents
+
+
+def for_kernel(path):
+    return any(paths.REPO / top in path.parents for top in tree.OVERLAY)
 
 
 def is_shell(path):
@@ -89,7 +93,7 @@ def checkpatch(source):
         name = f"checkpatch {path.relative_to(paths.REPO)}"
         if path.suffix == ".patch":
             yield call(name, [tool, "--root", source, *CHECKPATCH, path], cwd=source)
-        elif path.suffix in (".c", ".h", ".rs", ".rst", ".S") or path.name in ("Kconfig", "Makefile", "Kbuild"):
+        elif for_kernel(path) or path.suffix in (".c", ".h", ".rs", ".S") or path.name == "Kbuild":
             if not is_of_host(path):
                 yield call(name, [tool, "--root", source, *CHECKPATCH, "-f", path], cwd=source)
 

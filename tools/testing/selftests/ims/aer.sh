@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Errors on the way to a device in use: those that do not reset it leave no trace. After one that resets it
-# behind the driver's back calls fail in time, and the device works when it is found again. IMS_HOST is
-# where the host listens: it takes a line `@@ims ask correctable|non-fatal|fatal NUMBER`, and answers with
-# a line, "ok" if it does that.
+# Errors on the way to a device in use: those that do not reset it leave no trace. After one that
+# resets it behind the driver's back calls fail in time, and the device works when it is found
+# again. IMS_HOST is where the host listens: it takes a line
+# `@@ims ask correctable|non-fatal|fatal NUMBER`, and answers with a line, "ok" if it does that.
 
 # shellcheck source=tools/testing/selftests/ims/ims.sh
 . "$(dirname "$0")/ims.sh"
@@ -68,7 +68,7 @@ for kind in correctable non-fatal; do
 	check "$kind: they go on" goes_on
 done
 check "fatal: interrupts are in use" in_use
-check "fatal: the port reports it, and resets the device" inject fatal fatal
+check "fatal: the port reports it, and resets the device" inject 'fatal' 'fatal'
 check "fatal: calls fail in time" file_is_broken
 check "fatal: the driver lets go" unbound
 check "fatal: found again, the device works" works_when_rescanned

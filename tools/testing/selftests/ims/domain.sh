@@ -85,7 +85,8 @@ irqs_are_slots()
 rows_are_there()
 {
 	while read -r wq irq slot; do
-		grep -q "^ *$irq: .* IR-IDXD-IMS-$bdf *$slot-edge *$driver-$bdf-wq$wq\$" /proc/interrupts || {
+		grep -q "^ *$irq: .* IR-IDXD-IMS-$bdf *$slot-edge *$driver-$bdf-wq$wq\$" \
+			/proc/interrupts || {
 			ktap_print_msg "$(grep "^ *$irq:" /proc/interrupts)"
 			return 1
 		}
@@ -150,8 +151,9 @@ unbound_has_slot_only()
 {
 	read -r _ irq slot < "$table"
 	tell 1 unbind 0 && ! grep "^ *$irq:" /proc/interrupts &&
-		awk -v slot="$slot" -v irq="$irq" '$1 == slot && $2 == irq { print $NF }' "$dir/slots" |
-		grep -q '^masked$' && tell 1 bind 0 && rows_are_there && answers '1 arrived' 1 noop 0
+		awk -v slot="$slot" -v irq="$irq" '$1 == slot && $2 == irq { print $NF }' \
+			"$dir/slots" | grep -q '^masked$' &&
+		tell 1 bind 0 && rows_are_there && answers '1 arrived' 1 noop 0
 }
 
 give_back()

@@ -18,8 +18,8 @@ ids="8086:0b25 8086:11fb 8086:1212"
 # How many times longer than usual everything may take: see slow.h.
 slow=${IMS_SLOW:-1}
 marks=0
-tmp=$(mktemp -d) && mkfifo "$tmp/to1" "$tmp/from1" "$tmp/to2" "$tmp/from2" "$tmp/to3" "$tmp/from3" ||
-	exit
+tmp=$(mktemp -d) &&
+	mkfifo "$tmp/to1" "$tmp/from1" "$tmp/to2" "$tmp/from2" "$tmp/to3" "$tmp/from3" || exit
 
 # The first device that the driver has, or is for: its address, debugfs and sysfs.
 find_device()
@@ -285,7 +285,8 @@ without_pciehp()
 log_is_clean()
 {
 	dmesg | grep -q "$first_mark\$" || return 1
-	! dmesg | sed "1,/$first_mark\$/d" | without_pciehp | grep -E 'WARNING:|BUG:|Oops|Call Trace|No irq handler for|nobody cared'
+	! dmesg | sed "1,/$first_mark\$/d" | without_pciehp |
+		grep -E 'WARNING:|BUG:|Oops|Call Trace|No irq handler for|nobody cared'
 }
 
 # attribute WQ NAME: the file of an attribute of its.

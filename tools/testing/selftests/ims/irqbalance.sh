@@ -101,7 +101,8 @@ raise_until()
 		raise || return 1
 		if [ "$(date +%s)" -ge $deadline ]; then
 			ktap_print_msg "CPUs: $(cpus); irqbalance said:"
-			grep -E 'CPU number|Interrupt|Cannot' "$tmp/log" | tail -n 20 | sed 's/^/# /'
+			grep -E 'CPU number|Interrupt|Cannot' "$tmp/log" | tail -n 20 |
+				sed 's/^/# /'
 			return 1
 		fi
 	done

@@ -107,8 +107,8 @@ all=$(work_queues | wc -l)
 slots=$(counter slots)
 ktap_set_plan 30
 
-for parameter in wqs=129 wqs=4294967295 timeout_ms=0 timeout_ms=60001 min_slots=65537 max_slots=4294967295 max_per_file=0 \
-	max_per_file=65537; do
+for parameter in wqs=129 wqs=4294967295 timeout_ms=0 timeout_ms=60001 min_slots=65537 \
+	max_slots=4294967295 max_per_file=0 max_per_file=65537; do
 	check "$parameter is refused" refused $parameter
 done
 for parameter in wqs=x min_slots=x max_slots=4294967296; do
@@ -122,7 +122,8 @@ else
 	check "without MOVDIR64B the device has to be emulated" declined -95 "MOVDIR64B" emulated=0
 fi
 IMS_PARAMETERS=$needed
-check "min_slots=5 max_slots=4 is refused" declined -22 "min_slots.*max_slots" min_slots=5 max_slots=4
+check "min_slots=5 max_slots=4 is refused" \
+	declined -22 "min_slots.*max_slots" min_slots=5 max_slots=4
 if [ "$all" -gt 1 ]; then
 	check "minimums of more than all slots are refused" \
 		declined -28 "work queue 1" min_slots=$((slots / 2 + 1)) wqs=2

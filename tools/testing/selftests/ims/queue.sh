@@ -88,7 +88,8 @@ virq()
 # row QUEUE COLUMN: of the table of slots.
 row()
 {
-	awk -v irq="$(virq "$1")" -v column="$2" 'NR > 1 && $2 == irq { print $column }' "$dir/slots"
+	awk -v irq="$(virq "$1")" -v column="$2" 'NR > 1 && $2 == irq { print $column }' \
+		"$dir/slots"
 }
 
 state_is()
@@ -398,7 +399,8 @@ rebinds()
 # Masked and pending when the driver goes: the next owner has none of it.
 rebinds_while_pending()
 {
-	do_queue mask 0 && do_queue ring 0 && state_is 0 masked,pending && unbind && is_off && bind &&
+	do_queue mask 0 && do_queue ring 0 && state_is 0 masked,pending &&
+		unbind && is_off && bind &&
 		irq=$(virq 0) && arrived "$irq" 0 && slots_are_in_order && delivers_all
 }
 

@@ -57,9 +57,11 @@ maximum_below_slots()
 minimums_add_up()
 {
 	most=$((slots - others))
-	refuses "$enospc" $((most + 1)) "$(attribute 0 min)" && stores "$most" "$(attribute 0 min)" &&
+	refuses "$enospc" $((most + 1)) "$(attribute 0 min)" &&
+		stores "$most" "$(attribute 0 min)" &&
 		refuses "$enospc" 2 "$(attribute 1 min)" && stores 0 "$(attribute 1 min)" &&
-		stores $((most + 1)) "$(attribute 0 min)" && refuses "$enospc" 1 "$(attribute 1 min)" &&
+		stores $((most + 1)) "$(attribute 0 min)" &&
+		refuses "$enospc" 1 "$(attribute 1 min)" &&
 		all_limits 1 "$slots"
 }
 
@@ -78,7 +80,8 @@ maximum_is_for_all_files()
 	set_limits 0 1 4 && hold 1 0 && hold 2 0 && hold 3 1 && tell 1 alloc 3 && tell 2 alloc 1 &&
 		answers 'error: EDQUOT*' 1 alloc && answers 'error: EDQUOT*' 2 alloc &&
 		answers '* used 4 min 1 max 4 file_used 1 *' 2 query &&
-		tell 3 alloc 5 && tell 1 free 0 && tell 2 alloc && answers 'error: EDQUOT*' 1 alloc &&
+		tell 3 alloc 5 && tell 1 free 0 && tell 2 alloc &&
+		answers 'error: EDQUOT*' 1 alloc &&
 		answers '1 arrived' 2 noop 1
 }
 
@@ -86,7 +89,8 @@ maximum_is_for_all_files()
 maximum_below_used()
 {
 	stores 2 "$(attribute 0 max)" && answers '1 arrived' 1 noop 1 && tell 1 free 1 &&
-		answers 'error: EDQUOT*' 1 alloc && tell 1 free 2 && answers 'error: EDQUOT*' 1 alloc &&
+		answers 'error: EDQUOT*' 1 alloc && tell 1 free 2 &&
+		answers 'error: EDQUOT*' 1 alloc &&
 		tell 2 free 0 && tell 1 alloc && answers '1 arrived' 1 noop 0 &&
 		answers 'error: EDQUOT*' 1 alloc && release_all
 	all_limits 1 "$slots" && counter_is used 0
@@ -153,8 +157,9 @@ counts_what_is_held()
 # Slots come in turn: one that was freed comes when all others have been.
 freed_comes_late()
 {
-	reload min_slots=0 max_per_file=65536 && hold 1 0 && ask 1 alloc 4 > "$tmp/held" && [ "$(list 0 1 2 3)" = 0-3 ] &&
-		tell 1 free 1 && tell 1 free 0 && gets_slot 4 && tell 1 alloc $((slots - 5)) unbound &&
+	reload min_slots=0 max_per_file=65536 && hold 1 0 && ask 1 alloc 4 > "$tmp/held" &&
+		[ "$(list 0 1 2 3)" = 0-3 ] && tell 1 free 1 && tell 1 free 0 &&
+		gets_slot 4 && tell 1 alloc $((slots - 5)) unbound &&
 		gets_slot 0 && gets_slot 1 && answers 'error: EDQUOT*' 1 alloc && release 1 &&
 		counter_is used 0
 }

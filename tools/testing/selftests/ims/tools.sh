@@ -52,7 +52,8 @@ lsirq_counts()
 	totals=$(for irq in $virqs; do
 		lsirq -n -o IRQ,TOTAL | awk -v irq="$irq" '$1 == irq { print $2 }'
 	done | xargs)
-	ktap_print_msg "lsirq: $totals; the kernel: $(for irq in $virqs; do count "$irq"; done | xargs)"
+	counts=$(for irq in $virqs; do count "$irq"; done | xargs)
+	ktap_print_msg "lsirq: $totals; the kernel: $counts"
 	[ "$totals" = "5 0 12" ]
 }
 
@@ -84,7 +85,8 @@ irqtop_rates()
 	done
 	{ kill $running; wait $running; } 2>/dev/null
 	ktap_print_msg "rates: $(irqtop_rate 0) $(irqtop_rate 1) $(irqtop_rate 2)"
-	[ "$(irqtop_rate 0)" -gt 0 ] && [ "$(irqtop_rate 1)" = 0 ] && [ "$(irqtop_rate 2)" -gt 0 ] || {
+	[ "$(irqtop_rate 0)" -gt 0 ] && [ "$(irqtop_rate 1)" = 0 ] &&
+		[ "$(irqtop_rate 2)" -gt 0 ] || {
 		sed 's/^/# /' "$tmp/irqtop"
 		return 1
 	}

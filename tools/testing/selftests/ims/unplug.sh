@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Devices are unplugged under traffic, or break: open files and subdevices come down, the module unloads,
-# and a device that is there again works. IMS_HOST is where the host listens: it takes a line
-# `@@ims ask unplug|kill-model NUMBER`, and answers with a line, "ok" if it does that.
+# Devices are unplugged under traffic, or break: open files and subdevices come down, the module
+# unloads, and a device that is there again works. IMS_HOST is where the host listens: it takes
+# a line `@@ims ask unplug|kill-model NUMBER`, and answers with a line, "ok" if it does that.
 
 # shellcheck source=tools/testing/selftests/ims/ims.sh
 . "$(dirname "$0")/ims.sh"
@@ -51,7 +51,8 @@ traffic_ends()
 	[ "$all" = 12 ] && [ "$all" = "$(grep -c ENODEV "$tmp/traffic")" ]
 }
 
-# A file with interrupts in all states: one that delivers, one masked, one pending, one without eventfd.
+# A file with interrupts in all states: one that delivers, one masked, one pending, one without
+# eventfd.
 hold_some()
 {
 	hold 1 1 && tell 1 alloc 4 && answers '1 arrived' 1 noop 0 && tell 1 mask 1 &&
@@ -85,8 +86,8 @@ file_is_broken()
 		answers 'error: EIO*' 1 state 0 && tell 1 query
 }
 
-# The device itself is gone, and what was the driver's at it. The kernel leaves five seconds for a change
-# of mind first.
+# The device itself is gone, and what was the driver's at it. The kernel leaves five seconds for
+# a change of mind first.
 unplugged()
 {
 	tries=0

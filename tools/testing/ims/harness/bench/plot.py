@@ -31,6 +31,9 @@ def save(figure, axes, path):
     figure.tight_layout(rect=(0, 0, 1, 0.93))
     figure.savefig(path, metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
+    # checkpatch accepts no blanks at the end of a line.
+    lines = path.read_text().splitlines()
+    path.write_text("".join(f"{line.rstrip()}\n" for line in lines))
 
 
 def bars(axes, group, operations, title):
