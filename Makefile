@@ -3,7 +3,7 @@
 # The front of the bench: `make help`. A kernel build that is pointed here (make -C <kernel> M=<here>)
 # reads the Kbuild file beside this one instead.
 
-TARGETS := run check check-debug soak bench build boot guest shell lint clean clean-cache
+TARGETS := run check check-debug soak bench build boot guest shell lint series series-check clean clean-cache
 OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V KERNELS ONLY SOAK SEED CHAOS MACHINE DEVICE MODEL APPEND CMD \
 	UPDATE XDG_CACHE_HOME
 
@@ -48,6 +48,8 @@ $(TARGETS):
 #:   guest        run one command in a guest: make guest CMD='cat /proc/interrupts'
 #:   shell        run a shell in the build root
 #:   lint         run only the style and static checks of `check`
+#:   series       write the patches to mail, with a cover letter, to out/series
+#:   series-check apply them one by one to the kernel's own tree; check and build each step (patches/README.md)
 #:   clean        remove this clone's out/
 #:   clean-cache  remove what all clones share: build root, kernel source, build trees, crates
 #:   help         print this text

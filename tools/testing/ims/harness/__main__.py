@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 
-from . import bench, boot, build, check, demo, guest, machine, procs, say, stages, variant
+from . import bench, boot, build, check, demo, guest, machine, procs, say, series, series_check, stages, variant
 
 
 def model():
@@ -35,6 +35,8 @@ COMMANDS = {
     "run": demo.main,
     "boot": lambda: boot.interactive(machine_kind(), *model(), kernel(), os.environ.get("APPEND", "")),
     "guest": lambda: guest.main(machine_kind(), *model(), kernel()),
+    "series": series.main,
+    "series-check": series_check.main,
     "lint": lambda: check.main(only="lint"),
 }
 

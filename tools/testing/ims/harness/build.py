@@ -10,13 +10,9 @@ from .say import Failure, Step
 
 def kernels_and_selftests():
     need_space(1000 + 1000 * len(paths.KERNELS))
-    if paths.KERNEL_SRC:
-        kernel.check_series(Path(paths.KERNEL_SRC))
     source = tree.Tree()
     with source.locked():
-        with Step("kernel source", log="tree.log") as step:
-            changed = source.prepare(step)
-            step.result = f"{changed} files changed" if changed else "up to date"
+        prepare(source)
         kernel.check_tools(source.source)
         for one in variant.chosen():
             make(f"{one.label('kernel')} and modules", kernel.Kernel(source, one))
@@ -24,6 +20,14 @@ def kernels_and_selftests():
     (paths.OUT / "modules").mkdir(exist_ok=True)  # a guest's init puts those of its kernel there
     for scripts in ("guest", "hardware"):
         sync.mirror(paths.BENCH / scripts, paths.OUT / scripts, sync.walk(paths.BENCH / scripts))
+
+
+def prepare(source):
+    if paths.KERNEL_SRC:
+        kernel.check_series(Path(paths.KERNEL_SRC))
+    with Step("kernel source", log="tree.log") as step:
+        changed = source.prepare(step)
+        step.result = f"{changed} files changed" if changed else "up to date"
 
 
 def make(what, build):

@@ -152,9 +152,8 @@ class Kernel(Build):
         names = tree.ours()
         for target, text in targets(log):
             noted.pop(target, None)
-            found = [name for name in names if re.search(rf"warning.*\b{name}|{name}:\d+", text, re.S)]
             # What failed is built again, and warns again.
-            if "warning" in text and found and not re.search(r"^error(\[|:)", text, re.M):
+            if warns_in(names, text) and not re.search(r"^error(\[|:)", text, re.M):
                 noted[target] = text
         self.warnings.write_text(json.dumps(noted, indent=1))
 
@@ -182,8 +181,8 @@ class Selftests(Build):
 
     log = "selftests.log"
 
-    def __init__(self, source_tree):
-        super().__init__(source_tree, "-selftests")
+    def __init__(self, source_tree, name="-selftests"):
+        super().__init__(source_tree, name)
         self.install = self.dir / "install"
 
     def made_of(self):
@@ -230,6 +229,11 @@ def targets(log):
             text.append(line)
     if target:
         yield target, "\n".join(text)
+
+
+def warns_in(names, text):
+    """Whether a compiler warns of something in one of these files."""
+    return "warning" in text and any(re.search(rf"warning.*\b{name}|{name}:\d+", text, re.S) for name in names)
 
 
 def check_config(config, fragments):

@@ -7,11 +7,12 @@ import re
 import shutil
 import subprocess
 
-from . import crate, paths, sync, tree, variant
+from . import crate, paths, series, sync, tree, variant
 from .bench import modules
+from .say import Failure
 from .tap import FAIL, SKIP, Result, failed
 
-# Every file here is new; make series checks that MAINTAINERS has it.
+# Every file here is new; one_patch() checks that MAINTAINERS has it.
 CHECKPATCH = ["--strict", "--no-summary", "--terse", "--show-types", "--ignore", "FILE_PATH_CHANGES"]
 
 
@@ -110,6 +111,15 @@ def readme_example():
     return Result(name)
 
 
+def one_patch():
+    name = "each new file is of one patch of the series"
+    try:
+        series.new_files()
+    except Failure as error:
+        return failed(name, *error.excerpt)
+    return Result(name)
+
+
 def no_unsafe():
     """Only the kernel crate has unsafe code."""
     name = "no unsafe in drivers"
@@ -200,6 +210,7 @@ def run():
     if not bad:
         yield Result(f"checkpatch --strict, {len(results)} files and patches")
     yield readme_example()
+    yield one_patch()
     yield no_unsafe()
     yield audited()
     yield kernel_warnings()
