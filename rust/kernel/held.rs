@@ -71,7 +71,8 @@ use core::{
 /// the state that is built with it, and are dropped later.
 pub struct Holder<'c, 'b, D = pci::Device<Bound>> {
     dev: &'c D,
-    late: &'c LateObjects,
+    /// Objects that may contain values of the driver.
+    pub(crate) late: &'c LateObjects,
     handlers: &'b Handlers<'b>,
     // Invariant in `'b`, which is the lifetime of one state.
     _brand: PhantomData<fn(&'b ()) -> &'b ()>,
@@ -101,15 +102,6 @@ impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
         Ok(unsafe { self.hold(CString::try_from_fmt(name)?)? })
     }
 
-    /// # Safety
-    ///
-    /// The result must only be used while the device is bound.
-    #[inline]
-    pub(crate) unsafe fn bound(&self) -> &'b Device<Bound> {
-        // SAFETY: Per the safety requirements; the device outlives `'b`.
-        unsafe { &*core::ptr::from_ref(self.dev.as_ref()) }
-    }
-
     /// Registers `value`.
     ///
     /// # Safety
@@ -120,20 +112,6 @@ impl<'c, 'b, D: AsRef<Device<Bound>>> Holder<'c, 'b, D> {
         // SAFETY: Per the safety requirements. The state that uses the result is registered later,
         // so it is dropped earlier.
         unsafe { until_unbind(self.dev.as_ref(), value) }
-    }
-
-    /// Registers `object`, which may contain values of the driver. It is dropped after the state,
-    /// and before the objects of [`Self::hold`], in whichever order they were registered.
-    ///
-    /// # Safety
-    ///
-    /// - There must be no other such object with values of the driver: dropping one runs code of
-    ///   the driver, which may have a reference to the other.
-    /// - Methods of the object must not access values of the driver after [`Late::shutdown`]: that
-    ///   code may have a reference to the object itself.
-    pub(crate) unsafe fn hold_late<T: Late + 'b>(&self, object: Pin<KBox<T>>) -> Result<&'b T> {
-        // SAFETY: Objects with the lifetime `'b` are dropped after the late objects, or are late.
-        unsafe { self.late.add(object) }
     }
 }
 

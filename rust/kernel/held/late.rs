@@ -23,7 +23,7 @@ struct LateObject {
 
 /// Late objects, in the order of their registration.
 #[derive(Default)]
-pub(super) struct LateObjects(RefCell<KVec<LateObject>>);
+pub(crate) struct LateObjects(RefCell<KVec<LateObject>>);
 
 // SAFETY: The objects are `Send` and `Sync`.
 unsafe impl Send for LateObjects {}
@@ -31,10 +31,18 @@ unsafe impl Send for LateObjects {}
 unsafe impl Sync for LateObjects {}
 
 impl LateObjects {
+    /// Adds `object`, which may contain values of the driver. For those of a
+    /// [`Holder`](super::Holder), it is dropped after the state, and before the objects of
+    /// [`Holder::hold`](super::Holder::hold), in whichever order they were registered.
+    ///
     /// # Safety
     ///
-    /// Values that the object borrows must outlive `self`. References to the object must not.
-    pub(super) unsafe fn add<'a, T: Late>(&self, object: Pin<KBox<T>>) -> Result<&'a T> {
+    /// - Values that the object borrows must outlive `self`. References to the object must not.
+    /// - There must be no other such object with values of the driver: dropping one runs code of
+    ///   the driver, which may have a reference to the other.
+    /// - Methods of the object must not access values of the driver after [`Late::shutdown`]: that
+    ///   code may have a reference to the object itself.
+    pub(crate) unsafe fn add<'a, T: Late>(&self, object: Pin<KBox<T>>) -> Result<&'a T> {
         /// # Safety
         ///
         /// `object` must come from `into_raw()` below.

@@ -81,9 +81,10 @@ impl<C: Chip> Domain<C> {
         domain.base.open(false);
         domain.base.open(true);
 
-        // SAFETY: A device has one domain at most. After `shutdown()`, no method accesses the chip:
-        // the core has no callback, the gates are closed, and allocations fail.
-        unsafe { holder.hold_late(domain) }
+        // SAFETY: Objects with the lifetime `'b` are dropped after the late objects, or are late.
+        // A device has one domain at most. After `shutdown()`, no method accesses the chip: the
+        // core has no callback, the gates are closed, and allocations fail.
+        unsafe { holder.late.add(domain) }
     }
 
     /// Returns the number of slots.

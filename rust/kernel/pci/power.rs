@@ -191,8 +191,7 @@ impl Device<Bound> {
     /// # Safety
     ///
     /// The device must be locked, as it is in probe.
-    #[cfg(CONFIG_AUXILIARY_BUS)]
-    pub(crate) unsafe fn reset_locked(&self) -> Result {
+    pub unsafe fn reset_locked(&self) -> Result {
         let pdev = self.as_raw();
 
         // SAFETY: It is a valid PCI device, and locked by the safety requirements.

@@ -8,6 +8,10 @@ use super::{
 };
 use crate::{
     bindings,
+    device::{
+        Bound,
+        Device, //
+    },
     held::Holder,
     io::{
         Io,
@@ -91,9 +95,9 @@ impl<'a> Window<'a> {
 
         // SAFETY: The value borrows nothing.
         let devres = unsafe { holder.hold(devres)? };
-        // SAFETY: The BAR is older than the objects that are built with `holder`, and so is revoked
-        // later.
-        let dev = unsafe { holder.bound() };
+        // SAFETY: The device outlives `'a`. It is bound until the BAR is revoked, which is older
+        // than the objects that are built with `holder`.
+        let dev: &'a Device<Bound> = unsafe { &*core::ptr::from_ref(holder.device().as_ref()) };
         // INVARIANT: Any BAR has at least 0 bytes.
         Ok(Self {
             bar: devres.access(dev)?,
