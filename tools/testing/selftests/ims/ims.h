@@ -81,7 +81,9 @@ enum ims_page {
 	PAGE_SLOT_ARRAY = 0xc,
 	PAGE_SLOT_STRIDE = 0x10,
 	PAGE_HANDLE_COMMANDS = 0x18,
+	PAGE_SENT = 0x40,
 	PAGE_REFUSED = 0x50,
+	PAGE_VECTORS_SENT = 0x90,
 	PAGE_RESETS = 0xa8,
 	PAGE_UNPOWERED = 0xb0,
 	PAGE_LATE = 0xb8,	/* Messages taken after their slot was masked and read */
@@ -126,6 +128,7 @@ enum ims_fault {
 	FAULT_COMMAND_SILENT = 16,
 	FAULT_HANDLES_REVOKED = 17,	/* Argument: 1 if it says so */
 	FAULT_STUCK_PENDING = 18,
+	FAULT_STALLED = 19,	/* Argument: descriptors that are taken */
 };
 
 /* For SOURCE_CONTROL. */

@@ -326,7 +326,7 @@ impl Device {
 
     /// Whether the engine has nothing to take.
     pub fn idle(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.is_empty() || self.config.faults.arg(Fault::Stalled) == Some(0)
     }
 
     pub fn dma_error(&mut self) {

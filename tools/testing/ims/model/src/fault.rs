@@ -31,6 +31,7 @@ pub enum Fault {
     CmdSilent = 16,
     HandlesRevoked = 17,
     StuckPending = 18,
+    Stalled = 19,
 }
 
 /// What the argument of a fault is.
@@ -50,7 +51,7 @@ use Arg::{Code, CommandError, None as NoArg, Number};
 /// Fault, name, argument, explanation.
 pub type Row<F> = (F, &'static str, Arg, &'static str);
 
-const TABLE: [Row<Fault>; 18] = [
+const TABLE: [Row<Fault>; 19] = [
     (
         Fault::NoIms,
         "no-ims",
@@ -158,6 +159,12 @@ const TABLE: [Row<Fault>; 18] = [
         "stuck-pending",
         NoArg,
         "a slot that is pending stays so: unmasking it sends nothing",
+    ),
+    (
+        Fault::Stalled,
+        "stalled",
+        Number(0),
+        "the engine takes N descriptors, and work queues keep the others",
     ),
 ];
 
@@ -349,7 +356,7 @@ mod tests {
     #[test]
     fn register_numbers_check_arguments() {
         assert_eq!(Fault::from_register(0, 0), None);
-        assert_eq!(Fault::from_register(19, 0), None);
+        assert_eq!(Fault::from_register(20, 0), None);
         assert_eq!(Fault::from_register(1, 9), Some((Fault::NoIms, 0)));
         assert_eq!(Fault::from_register(18, 0), Some((Fault::StuckPending, 0)));
         assert_eq!(Fault::from_register(14, 0), None);

@@ -9,6 +9,7 @@ use log::debug;
 
 use super::{Device, Gate};
 use crate::descriptor::{Descriptor, Limits};
+use crate::fault::Fault;
 use crate::handles::Table;
 use crate::portal::{Arrival, Portal};
 use crate::regs::{State, GENCFG_USER_INT_EN};
@@ -117,8 +118,11 @@ impl Device {
     /// The next descriptor, if the engine is idle. Its entry in the queue is
     /// free from now on.
     pub fn take(&mut self) -> Option<Job> {
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() || self.idle() {
             return None;
+        }
+        if let Some(left) = self.config.faults.arg(Fault::Stalled) {
+            self.config.faults.set(Fault::Stalled, left - 1);
         }
         let Queued {
             entry,

@@ -176,6 +176,18 @@ fn handles_revoked() {
 }
 
 #[test]
+fn stalled() {
+    let bench = Bench::enabled(broken(Fault::Stalled, 1));
+    assert_eq!(bench.run(noop()), 1);
+    assert_eq!(bench.run(noop()), 0);
+    assert_eq!(bench.occupancy(0), 1);
+    assert!(bench.shared.device().idle());
+    bench.set_page(0xd8, 0);
+    bench.process();
+    assert_eq!(bench.bus.peek(RECORD, 1), [1]);
+}
+
+#[test]
 fn switched_at_run_time() {
     let bench = Bench::new(Config::default());
     bench.set_page(0xd8, Fault::NoIms as u32);
