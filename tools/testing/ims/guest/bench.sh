@@ -113,6 +113,17 @@ each()
 	done
 }
 
+# work [trace]: a program that uses the driver.
+work()
+{
+	echo idxd_ims >$device/driver_override
+	# A second has a fixed number of instructions, and so more interrupts than on hardware.
+	insmod "$IMS_MODULE" "$IMS_PARAMETERS" storm_limit=0 || exit
+	echo "@ work cost"
+	# The C library must not copy with string instructions: TCG counts each iteration.
+	GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=0x7fffffff /mnt/selftests/ims/cost "$@"
+}
+
 # warm FILE: whoever comes first finds caches empty, and the trees of the core small.
 warm()
 {
@@ -124,6 +135,16 @@ warm()
 while grep -q early /sys/devices/system/clocksource/clocksource0/current_clocksource; do
 	sleep 0.1
 done
+case $1 in
+work)
+	work
+	exit
+	;;
+work-trace)
+	trace_on && work trace
+	exit
+	;;
+esac
 warm life
 case $1 in
 count)

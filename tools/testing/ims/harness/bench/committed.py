@@ -48,11 +48,24 @@ def differences(old, new):
             yield f"{' '.join(key[:3])}: {number:g}, committed {before:g}"
 
 
+def comparable(old, new):
+    """Instructions can be compared: the kernel and the tools are the same. Ratios always can."""
+    return old["versions"] == new["versions"]
+
+
 def regressions(old, new):
-    """(operation, ratio, committed ratio) of the ratios Rust : C and Rust : MSI-X that are worse."""
+    """(name, number, committed number) of what is to get no worse: the ratios Rust : C and Rust : MSI-X, and
+    the instructions of an item of work."""
     for operation, row in new["instructions"].items():
         before = old["instructions"].get(operation, {})
         for under in ("c", "msix"):
             if row.get(under) and before.get(under):
                 ratio, was = row["rust"] / row[under], before["rust"] / before[under]
                 yield f"{operation}, Rust : {under}", ratio, was
+    if not comparable(old, new):
+        return
+    for group, unit in (("work", "in a batch"), ("files", "files")):
+        for operation, row in new[group].items():
+            for column, number in row.items():
+                if was := old.get(group, {}).get(operation, {}).get(column):
+                    yield f"work, {operation}, {column} {unit}", number, was

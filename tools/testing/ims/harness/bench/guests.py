@@ -7,6 +7,8 @@ from .. import boot, machine, paths, say
 
 SLOTS, VECTORS = 16128, 2048
 LARGE = ("--slots", str(SLOTS), "--msix-vectors", str(VECTORS))
+# Eight work queues and a ninth that is always there, each with as many entries as the driver uses.
+WORK = ("--slots", "256", "--wqs", "9", "--wq-size-total", "576")
 SMALL = ("--slots", "256", "--msix-vectors", "64")
 
 # QEMU 11.1 cannot count instructions with an x2APIC: its registers are MSRs, and writing one of them in
@@ -29,12 +31,20 @@ def measuring(job, model=SMALL, **fields):
     return boot.Boot(f"bench-{job}", MACHINE, run, model, deadline=900, **fields)
 
 
-def instructions(job):
-    return measuring(job, LARGE, append=CLOCK, qemu=ICOUNT, accel="tcg", cpus=1)
+def instructions(job, model=LARGE):
+    return measuring(job, model, append=CLOCK, qemu=ICOUNT, accel="tcg", cpus=1)
 
 
-def traced():
-    return measuring("trace", accel="tcg", cpus=2, trace=TRACE, append="kunit.enable=0 nokaslr")
+def traced(job="trace", model=SMALL, cpus=2):
+    return measuring(job, model, accel="tcg", cpus=cpus, trace=TRACE, append="kunit.enable=0 nokaslr")
+
+
+def work():
+    return instructions("work", WORK)
+
+
+def work_traced():
+    return traced("work-trace", WORK, cpus=1)
 
 
 def contended():

@@ -5,7 +5,7 @@ import platform
 import re
 import subprocess
 
-from . import figures, guests, modules, text
+from . import figures, guests, modules, text, work
 from .. import kernel, paths, say, tree, variant
 
 
@@ -23,8 +23,13 @@ def guest(what, one):
 
 def short():
     """The instructions alone."""
-    contestants(say.Quiet)
-    return {"instructions": figures.instructions(guests.run(guests.instructions("short"))[0])}
+    built = contestants(say.Quiet)
+    said, _ = guests.run(guests.instructions("short"))
+    return {
+        "versions": versions(built),
+        "instructions": figures.instructions(said),
+        **work.measured(guests.run(guests.work())[0]),
+    }
 
 
 def everything():
@@ -32,6 +37,8 @@ def everything():
     said, _ = guest("instructions", guests.instructions("count"))
     _, trace = guest("register accesses", guests.traced())
     several, _ = guest("several CPUs", guests.contended())
+    works, _ = guest("work", guests.work())
+    _, registers = guest("work: register accesses", guests.work_traced())
     found = {
         "versions": versions(built),
         "instructions": figures.instructions(said),
@@ -42,6 +49,7 @@ def everything():
         "memory": figures.memory(said),
         "text": text.measure(built),
         "masks": text.masks(),
+        **work.measured(works, registers),
     }
     if paths.ACCEL == "kvm":
         found["time"] = figures.times(guest("time under KVM", guests.timed())[0])

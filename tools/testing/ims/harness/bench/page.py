@@ -3,7 +3,7 @@
 
 import re
 
-from . import committed, table, targets
+from . import committed, table, targets, work
 from .figures import CONTESTANTS
 
 PATH = committed.FOLDER / "message-store-bench.rst"
@@ -33,6 +33,8 @@ def lines(figures):
     for group, heading in table.GROUPS:
         if figures.get(group) and group not in committed.VOLATILE:
             yield from csv_table(heading, figures[group])
+    for title, headings, rows in work.tables(figures):
+        yield from csv(title, headings, rows)
     for store, instructions in figures["masks"].items():
         yield from (f"Masking in Rust, message store {store}::", "")
         yield from (f"    {line}" for line in instructions)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The figures as a table for a terminal."""
 
-from . import targets
+from . import targets, work
 from .figures import CONTESTANTS
 
 HEADINGS = ("Rust", "C", "layered C", "MSI-X")
@@ -54,6 +54,10 @@ def lines(figures):
             cells = [cell(row.get(who)) for who in CONTESTANTS]
             cells += [quotient(row, "c"), quotient(row, "msix")]
             yield f"{operation:<22}" + "".join(f"{word:>14}" for word in cells).rstrip()
+    for title, headings, rows in work.tables(figures):
+        yield f"-- {title}"
+        for words in (headings, *rows):
+            yield f"{words[0]:<34}" + "".join(f"{word:>16}" for word in words[1:]).rstrip()
     yield "-- targets: measured, at most"
     for target in targets.TARGETS:
         yield "{:<36}{:>14}  {:<10}{}".format(*target_cells(target, figures)).rstrip()

@@ -52,6 +52,7 @@ def worst(group):
 
 
 C, MSIX = "c", "msix"
+IN_FLIGHT = ("submit", "interrupt alone", "collect")
 TARGETS = (
     Target("mask, Rust : C", ratio("mask", C), 1.00),
     Target("unmask, Rust : C", ratio("unmask", C), 1.00),
@@ -76,4 +77,12 @@ TARGETS = (
     Target("bytes of an idle slot", lambda f: f["memory"]["idle_slot"]["rust"], 1),
     Target("bytes of an interrupt", lambda f: f["memory"]["interrupt_value"]["rust"], 16),
     Target("module text, Rust : C", ratio("driver", C, group="text"), 1.5),
+    *(Target(f"work, {step}, 63 : 8 in flight", ratio(step, "8", "63", "work"), 1.2) for step in IN_FLIGHT),
+    *(
+        Target(f"work, {step}, {files} : 8 files", ratio(step, "8", files, "files"), 1.2)
+        for files in ("256", "2048")
+        for step in ("submit", "interrupt", "collect")
+    ),
+    Target("work, stores to a portal", lambda f: max(f["work"]["stores of 64 bytes to a portal"].values()), 1),
+    Target("work, other accesses", lambda f: max(f["work"]["other accesses of registers"].values()), 0),
 )
