@@ -82,6 +82,8 @@ HANDLES = {"abi", "errors", "eventfd", "lifecycle", "mask", "owner", "private", 
 LATER = {"deliver", "lifecycle", "mask", "params.sh", "recover", "work"}
 # The part of the soak that submits items.
 SOAK_ITEMS = "soak -t conserves_items"
+# Allocations of calls that submit items fail: not on a device with commands for interrupt handles.
+FAIL_ITEMS = "fail -v register_memory -v unregister_memory -v work"
 # Those that submit items: the device may have short transfers, or translation of addresses.
 ITEMS = {"buffers", "inflight", "work"}
 
@@ -136,6 +138,9 @@ def e2e(kernel):
             # Where it counts messages, no items can be submitted.
             run = (machine.check("dsa"), command(SOAK_ITEMS))
             yield Boot(f"e2e-{kind}-soak-items", kind, run, DEVICE, deadline=240)
+        if "fail" in here and kernel.name in SPECIAL["fail"]["kernels"]:
+            run = (machine.check("dsa"), command(FAIL_ITEMS))
+            yield Boot(f"e2e-{kind}-fail-items", kind, run, DEVICE, deadline=300)
         for program in here:
             if program in SPECIAL and kernel.name in SPECIAL[program].get("kernels", (kernel.name,)):
                 yield from special(kernel, kind, program)

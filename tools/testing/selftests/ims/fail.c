@@ -607,21 +607,21 @@ FIXTURE_VARIANT_ADD(fail, copy) {
 FIXTURE_VARIANT_ADD(fail, register_memory) {
 	.operation = {
 		.prepare = prepare_file, .run = register_memory, .undo = unregister_memory,
-		.usable = memory_works, .allocates = true, .errors = { -ENOMEM },
+		.usable = memory_works, .allocates = true, .items = true, .errors = { -ENOMEM },
 	},
 };
 
 FIXTURE_VARIANT_ADD(fail, unregister_memory) {
 	.operation = {
 		.prepare = prepare_registered, .run = unregister_memory,
-		.undo = register_memory,
+		.undo = register_memory, .items = true,
 	},
 };
 
 FIXTURE_VARIANT_ADD(fail, work) {
 	.operation = {
 		.prepare = prepare_registered, .run = work, .undo = read_what_is_left,
-		.errors = { -ENOMEM },
+		.items = true, .errors = { -ENOMEM },
 	},
 };
 
@@ -670,6 +670,16 @@ FIXTURE_VARIANT_ADD(fail, read_counters) {
 	},
 };
 
+static bool takes_items(void)
+{
+	struct idxd_ims_query query;
+	int file = ims_open(0);
+	bool takes = file >= 0 && !ims_query(file, &query) && query.ops;
+
+	close(file);
+	return takes;
+}
+
 FIXTURE_SETUP(fail)
 {
 	ims_setup(_metadata, &self->ims, NULL);
@@ -679,6 +689,8 @@ FIXTURE_SETUP(fail)
 		SKIP(return, "IMS_MODULE does not name the module");
 	if (!ims_page())
 		SKIP(return, "no test page");
+	if (variant->operation.items && !takes_items())
+		SKIP(return, "the device takes no items");
 	ASSERT_EQ(0, set_up_injection());
 }
 

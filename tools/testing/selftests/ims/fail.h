@@ -39,6 +39,8 @@ struct operation {
 	int errors[MOST_ERRORS];
 	/* It allocates memory. */
 	bool allocates;
+	/* It takes a device that items can be submitted to. */
+	bool items;
 	/* The kernel goes on without some things that it cannot have, such as files in debugfs. */
 	bool lossy;
 };
