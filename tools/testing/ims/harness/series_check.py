@@ -131,7 +131,7 @@ class Steps(kernel.Build):
 
     def compare(self, step):
         last = series.Repo(self.tree.source, step).last()
-        return [] if last == self.last else [f"git has {last} for the tree, and {self.last} for that of make build"]
+        return [] if last == self.last else [f"git has {last} for it, and {self.last} for that of make build"]
 
 
 def subject(patch):
