@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         vectors: 0,
     };
     logger::start(NAME, options.verbose);
-    program::run(NAME, &options.socket, false, |client| {
+    program::run(NAME, &options.socket, options.keep, |client| {
         let create = |bus: Arc<QemuBus>| Shared::new(Device::new(config.clone()), bus);
         server::serve(&shape, client, create, Shared::run)
     })

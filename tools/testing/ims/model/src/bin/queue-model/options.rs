@@ -39,6 +39,10 @@ pub struct Options {
     #[arg(long, value_name = "NAME[=N],...", value_delimiter = ',')]
     fault: Vec<FaultOption>,
 
+    /// Wait for another client when one disconnects
+    #[arg(long)]
+    pub keep: bool,
+
     /// Log commands, doorbells and messages; twice: every access
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
