@@ -9,17 +9,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use log::debug;
+
 use crate::bus::{Answer, DmaError, Pending};
-use crate::relay::{self, Header};
+use crate::message::{self, Header};
 
 /// vfio-user commands.
 const DMA_READ: u16 = 11;
 const DMA_WRITE: u16 = 12;
 
-/// Bytes in front of the data: header, address (8), count (8).
-const DATA: usize = relay::HEADER + 16;
+/// Bytes between header and data: address (8), count (8).
+const PREFIX: usize = 16;
 
-/// Largest transfer in one message, in bytes.
+/// Largest transfer in one message, in bytes. Each client has to take as many (1 MiB, if it does not
+/// say less).
 const MAX_DATA: usize = 0x4_0000;
 
 #[derive(Default)]
@@ -27,6 +30,18 @@ struct Waiting {
     next_id: u16,
     answers: HashMap<u16, Sender<Answer>>,
     closed: bool,
+}
+
+impl Waiting {
+    /// A number that no request waits with.
+    fn next_id(&mut self) -> u16 {
+        loop {
+            self.next_id = self.next_id.wrapping_add(1);
+            if !self.answers.contains_key(&self.next_id) {
+                return self.next_id;
+            }
+        }
+    }
 }
 
 /// Sends to QEMU. Whole messages only, whoever sends them.
@@ -52,21 +67,22 @@ impl Link {
     }
 
     /// Hands over QEMU's answer to a request of ours.
-    pub fn answer(&self, header: &Header, mut message: Vec<u8>) {
+    pub fn answer(&self, header: &Header, mut payload: Vec<u8>) {
         let sender = self.waiting().answers.remove(&header.id);
         let answer = if header.is_error() {
             Err(DmaError)
         } else {
-            message.drain(..DATA.min(message.len()));
-            Ok(message)
+            payload.drain(..PREFIX.min(payload.len()));
+            Ok(payload)
         };
         match sender {
             // Whoever asked may have given up by now.
             Some(sender) => drop(sender.send(answer)),
             // Nobody waits for a posted write; only its refusal is answered.
-            None => {
+            None if answer.is_err() => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
             }
+            None => debug!("an answer to nothing: {header:x?}"),
         }
     }
 
@@ -98,8 +114,8 @@ impl Link {
     }
 
     pub fn post(&self, address: u64, data: &[u8]) {
-        let id = self.next_id();
-        let message = message(DMA_WRITE, id, relay::NO_REPLY, address, data.len(), data);
+        let id = self.waiting().next_id();
+        let message = request(DMA_WRITE, id, message::NO_REPLY, address, data.len(), data);
         if self.send(&message).is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -116,32 +132,22 @@ impl Link {
     }
 
     fn start(&self, command: u16, address: u64, count: usize, data: &[u8]) -> Pending {
-        let id = self.next_id();
         let (sender, pending) = Pending::channel();
-        {
+        let id = {
             let mut waiting = self.waiting();
             if waiting.closed {
                 return Pending::known(Err(DmaError));
             }
+            let id = waiting.next_id();
             waiting.answers.insert(id, sender);
-        }
-        let message = message(command, id, 0, address, count, data);
+            id
+        };
+        let message = request(command, id, 0, address, count, data);
         if self.send(&message).is_err() {
             // Nobody will answer: drops the sender.
             self.waiting().answers.remove(&id);
         }
         pending
-    }
-
-    /// A number that no request waits with.
-    fn next_id(&self) -> u16 {
-        let mut waiting = self.waiting();
-        loop {
-            waiting.next_id = waiting.next_id.wrapping_add(1);
-            if !waiting.answers.contains_key(&waiting.next_id) {
-                return waiting.next_id;
-            }
-        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -153,8 +159,8 @@ fn at(address: u64, index: usize) -> u64 {
     address.wrapping_add((index * MAX_DATA) as u64)
 }
 
-fn message(command: u16, id: u16, flags: u32, address: u64, count: usize, data: &[u8]) -> Vec<u8> {
-    let size = DATA + data.len();
+fn request(command: u16, id: u16, flags: u32, address: u64, count: usize, data: &[u8]) -> Vec<u8> {
+    let size = message::HEADER + PREFIX + data.len();
     let header = Header {
         id,
         command,
@@ -173,11 +179,12 @@ fn message(command: u16, id: u16, flags: u32, address: u64, count: usize, data: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Message;
     use std::sync::Arc;
 
     #[test]
     fn dma_message_layout() {
-        let message = message(DMA_WRITE, 0x1234, 0x10, 0xfee0_1000, 4, &[1, 2, 3, 4]);
+        let message = request(DMA_WRITE, 0x1234, 0x10, 0xfee0_1000, 4, &[1, 2, 3, 4]);
         let expected = [
             0x34, 0x12, 12, 0, // id, command
             36, 0, 0, 0, // size
@@ -190,20 +197,24 @@ mod tests {
         assert_eq!(message, expected);
     }
 
-    /// A client that answers each request with `reply(header, request)`.
+    fn receive(stream: &UnixStream) -> Message {
+        message::receive(stream).unwrap().unwrap()
+    }
+
+    /// A client that answers each request with flags and a payload.
     fn linked(
         count: usize,
-        reply: impl Fn(&Header, &[u8]) -> Vec<u8> + Send + 'static,
+        reply: impl Fn(Message) -> (u32, Vec<u8>) + Send + 'static,
     ) -> (Arc<Link>, std::thread::JoinHandle<()>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let link = Arc::new(Link::new(ours));
         let answers = link.clone();
         let client = std::thread::spawn(move || {
             for _ in 0..count {
-                let request = relay::receive(&theirs).unwrap().unwrap();
-                let bytes = reply(&request.header, &request.bytes);
-                let header = Header::parse(bytes[..16].try_into().unwrap());
-                answers.answer(&header, bytes);
+                let request = receive(&theirs);
+                let header = request.header;
+                let (flags, payload) = reply(request);
+                answers.answer(&Header { flags, ..header }, payload);
             }
         });
         (link, client)
@@ -211,9 +222,9 @@ mod tests {
 
     #[test]
     fn read_takes_the_data_of_its_answer() {
-        let (link, client) = linked(1, |header, request| {
-            assert_eq!((header.command, request[24]), (DMA_READ, 3));
-            message(DMA_READ, header.id, 1, 0, 3, &[7, 8, 9])
+        let (link, client) = linked(1, |request| {
+            assert_eq!((request.header.command, request.payload[8]), (DMA_READ, 3));
+            (1, [&request.payload[..], &[7, 8, 9]].concat())
         });
         let mut data = [0; 3];
         assert_eq!(link.read(0x1000, &mut data), Ok(()));
@@ -223,11 +234,7 @@ mod tests {
 
     #[test]
     fn large_transfers_are_split() {
-        let (link, client) = linked(2, |header, _| {
-            let mut bytes = header.bytes().to_vec();
-            bytes[8] = 1;
-            bytes
-        });
+        let (link, client) = linked(2, |_| (1, Vec::new()));
         assert_eq!(link.write(0, &vec![0; MAX_DATA + 1]), Ok(()));
         client.join().unwrap();
     }
@@ -238,21 +245,20 @@ mod tests {
         let link = Link::new(ours);
         let read = link.start_read(0x1000, 2);
         let write = link.start_write(0x2000, &[1, 2, 3, 4]);
-        let [first, second] = [(), ()].map(|()| relay::receive(&theirs).unwrap().unwrap());
+        let [first, second] = [(), ()].map(|()| receive(&theirs));
         assert_eq!((first.header.command, first.header.flags), (DMA_READ, 0));
         assert_eq!((second.header.command, second.header.flags), (DMA_WRITE, 0));
         assert_eq!(
-            second.bytes[16..],
-            message(0, 0, 0, 0x2000, 4, &[1, 2, 3, 4])[16..]
+            second.payload,
+            request(0, 0, 0, 0x2000, 4, &[1, 2, 3, 4])[16..]
         );
 
         let refusal = Header {
             flags: 0x21,
             ..second.header
         };
-        link.answer(&refusal, refusal.bytes().to_vec());
-        let data = message(DMA_READ, first.header.id, 1, 0x1000, 2, &[8, 9]);
-        link.answer(&first.header, data);
+        link.answer(&refusal, Vec::new());
+        link.answer(&first.header, [&first.payload[..], &[8, 9]].concat());
         assert_eq!((read.wait(), write.wait()), (Ok(vec![8, 9]), Err(DmaError)));
         assert_eq!(link.refused(), 0);
 
@@ -262,11 +268,7 @@ mod tests {
 
     #[test]
     fn refused_requests_fail() {
-        let (link, client) = linked(1, |header, _| {
-            let mut bytes = header.bytes().to_vec();
-            bytes[8] = 0x21;
-            bytes
-        });
+        let (link, client) = linked(1, |_| (0x21, Vec::new()));
         assert_eq!(link.write(0, &[0]), Err(DmaError));
         assert_eq!(link.refused(), 0);
         client.join().unwrap();
@@ -286,6 +288,9 @@ mod tests {
         };
         link.answer(&header, Vec::new());
         assert_eq!(link.refused(), 1);
+        // An answer that nobody asked for is no refusal.
+        link.answer(&Header { flags: 1, ..header }, Vec::new());
+        assert_eq!(link.refused(), 1);
     }
 
     #[test]
@@ -294,7 +299,7 @@ mod tests {
         let link = Arc::new(Link::new(ours));
         let waiting = link.clone();
         let reader = std::thread::spawn(move || waiting.read(0, &mut [0; 4]));
-        relay::receive(&theirs).unwrap();
+        receive(&theirs);
         link.close();
         assert_eq!(reader.join().unwrap(), Err(DmaError));
         assert_eq!(link.read(0, &mut [0; 4]), Err(DmaError));

@@ -2,17 +2,18 @@
 
 //! The program around a device: socket, signals, clients.
 
+use std::fs;
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
+use crate::server::Error;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use thiserror::Error;
 
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{0}: exists already")]
     Exists(PathBuf),
@@ -22,6 +23,8 @@ enum Failure {
     Listen(PathBuf, #[source] io::Error),
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error("{0}")]
+    Served(#[from] Error),
 }
 
 /// The socket in the file system; goes with the program.
@@ -58,13 +61,14 @@ impl Drop for Socket {
 
 fn remove(path: &Path) {
     // Somebody else may have removed it already.
-    let _ = std::fs::remove_file(path);
+    let _ = fs::remove_file(path);
 }
 
 fn listen(
+    name: &str,
     path: &Path,
     keep: bool,
-    serve: impl Fn(UnixStream) -> io::Result<()>,
+    serve: impl Fn(UnixStream) -> Result<(), Error>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let socket = Socket::create(path)?;
@@ -79,25 +83,29 @@ fn listen(
     io::stdout().flush()?;
     loop {
         let (client, _) = socket.listener.accept()?;
-        serve(client)?;
-        if !keep {
-            return Ok(());
+        match serve(client) {
+            result if !keep => return Ok(result?),
+            Ok(()) => {}
+            Err(error) => report(name, &error),
         }
     }
 }
 
-/// Listens on `path`, and has `serve` serve the client that connects; with
-/// `keep` also those that come after it.
+fn report(name: &str, error: &dyn std::error::Error) {
+    eprintln!("{name}: {error}");
+}
+
+/// Listens on `path`, and serves the client that connects; with `keep` also those that come after it.
 pub fn run(
     name: &str,
     path: &Path,
     keep: bool,
-    serve: impl Fn(UnixStream) -> io::Result<()>,
+    serve: impl Fn(UnixStream) -> Result<(), Error>,
 ) -> ExitCode {
-    match listen(path, keep, serve) {
+    match listen(name, path, keep, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{name}: {failure}");
+            report(name, &failure);
             ExitCode::FAILURE
         }
     }
