@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use log::debug;
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 /// An eventfd for each vector. One without is disabled.
 pub struct Vectors(Mutex<Vec<Option<File>>>);
@@ -35,13 +36,19 @@ impl Vectors {
         }
     }
 
-    /// Signals a vector, unless it is disabled.
+    /// Signals a vector, unless it is disabled. Never waits, whatever a client has made its eventfd:
+    /// one that is full says already all that it can.
     pub fn signal(&self, vector: u16) {
         let vectors = self.lock();
         let Some(Some(eventfd)) = vectors.get(usize::from(vector)) else {
             return;
         };
-        let written = (&mut &*eventfd).write_all(&1u64.to_ne_bytes());
+        let mut ready = [PollFd::new(eventfd, PollFlags::OUT)];
+        let written = match poll(&mut ready, Some(&Timespec::default())) {
+            Ok(1..) => (&mut &*eventfd).write_all(&1u64.to_ne_bytes()),
+            Ok(0) => return debug!("vector {vector}: its eventfd is full"),
+            Err(error) => Err(error.into()),
+        };
         if let Err(error) = written {
             debug!("vector {vector}: {error}");
         }

@@ -2,7 +2,7 @@
 
 //! Interrupts: SET_IRQS, and what the file descriptors of vectors can be.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -134,6 +134,44 @@ fn an_interrupt_arrives_in_its_eventfd() {
     let mut count = [0; 8];
     std::fs::File::from(event).read_exact(&mut count).unwrap();
     assert_ne!(u64::from_ne_bytes(count), 0);
+}
+
+/// A write to it would wait for ever, with the device locked.
+#[test]
+fn a_full_eventfd_does_not_stop_the_device() {
+    let model = Model::kept(DSA);
+    let mut client = model.agreed();
+    let event = event(0);
+    let mut full = std::fs::File::from(event.try_clone().unwrap());
+    full.write_all(&(u64::MAX - 1).to_ne_bytes()).unwrap();
+    set(
+        &mut client,
+        [DATA_EVENTFD | TRIGGER, MSIX, 0, 1],
+        &[event.as_fd()],
+    );
+    for _ in 0..3 {
+        raise(&mut client);
+    }
+    client.check();
+}
+
+#[test]
+fn a_full_socket_in_place_of_an_eventfd_does_not_stop_the_device() {
+    let model = Model::kept(DSA);
+    let mut client = model.agreed();
+    let (mut ours, _theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    while ours.write(&[0; 4096]).is_ok() {}
+    ours.set_nonblocking(false).unwrap();
+    set(
+        &mut client,
+        [DATA_EVENTFD | TRIGGER, MSIX, 0, 1],
+        &[ours.as_fd()],
+    );
+    for _ in 0..3 {
+        raise(&mut client);
+    }
+    client.check();
 }
 
 #[test]
