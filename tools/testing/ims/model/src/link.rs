@@ -25,6 +25,10 @@ const PREFIX: usize = 16;
 /// say less).
 const MAX_DATA: usize = 0x4_0000;
 
+/// Most requests that wait for an answer. A client has them all before it answers the first only if it
+/// does not answer.
+const MAX_WAITING: usize = 0x4000;
+
 #[derive(Default)]
 struct Waiting {
     next_id: u16,
@@ -33,7 +37,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// A number that no request waits with.
+    /// A number that no request waits with. There are more than [`MAX_WAITING`].
     fn next_id(&mut self) -> u16 {
         loop {
             self.next_id = self.next_id.wrapping_add(1);
@@ -135,7 +139,7 @@ impl Link {
         let (sender, pending) = Pending::channel();
         let id = {
             let mut waiting = self.waiting();
-            if waiting.closed {
+            if waiting.closed || waiting.answers.len() >= MAX_WAITING {
                 return Pending::known(Err(DmaError));
             }
             let id = waiting.next_id();
@@ -291,6 +295,26 @@ mod tests {
         // An answer that nobody asked for is no refusal.
         link.answer(&Header { flags: 1, ..header }, Vec::new());
         assert_eq!(link.refused(), 1);
+    }
+
+    #[test]
+    fn requests_fail_at_once_while_too_many_wait() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let link = Link::new(ours);
+        let reader = std::thread::spawn(move || {
+            let ids = (0..MAX_WAITING).map(|_| receive(&theirs).header.id);
+            (ids.collect::<Vec<_>>(), theirs)
+        });
+        let mut pending: Vec<_> = (0..MAX_WAITING).map(|_| link.start_read(0, 4)).collect();
+        assert_eq!(link.start_read(0, 4).wait(), Err(DmaError));
+        let (ids, _theirs) = reader.join().unwrap();
+        let header = Header {
+            id: ids[7],
+            ..Header::default()
+        };
+        link.answer(&header, vec![0; 20]);
+        assert_eq!(pending.remove(7).wait(), Ok(vec![0; 4]));
+        assert!(!link.start_read(0, 4).is_over());
     }
 
     #[test]

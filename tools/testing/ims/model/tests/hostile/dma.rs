@@ -185,3 +185,22 @@ fn a_client_that_never_answers_can_still_ask_and_go() {
     model.serves();
     model.settles_at(resources);
 }
+
+/// There are 65536 IDs of messages. Each write of SYNC takes one until it is answered.
+#[test]
+fn more_requests_than_ids_that_nobody_answers() {
+    const SYNC: u64 = 0x130;
+    let model = Model::kept(DSA);
+    let mut client = model.agreed();
+    client.write_word(CONFIG, 4, 6);
+    let sync = message(1, REGION_WRITE, NO_REPLY, &access(BAR4, SYNC, 4, &[1; 4]));
+    let many = sync.repeat(1000);
+    for _ in 0..70 {
+        client.send(&many);
+        // Reads what the device asks for, and answers nothing.
+        client.check();
+    }
+    model.is_sound();
+    drop(client);
+    model.serves();
+}
