@@ -48,6 +48,9 @@ const IDENTITY: Identity = Identity {
 /// Most requests in one go, so that an UPDATE gets its turn under any load.
 const BURST: usize = 64;
 
+/// Most messages and status words that wait for the host. Beyond that a doorbell is ignored.
+const MAX_OUTGOING: usize = 0x1_0000;
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Counters {
     sent: u32,
@@ -290,7 +293,8 @@ impl Device {
 
     /// A queue completes an entry.
     fn doorbell(&mut self, queue: u32) {
-        if !self.enabled || queue >= self.config.queues.into() {
+        let full = self.outgoing.len() >= MAX_OUTGOING;
+        if !self.enabled || queue >= self.config.queues.into() || full {
             count(&mut self.counters.ignored);
             debug!("doorbell {queue} ignored");
             return;

@@ -186,6 +186,24 @@ fn a_client_that_never_answers_can_still_ask_and_go() {
     model.settles_at(resources);
 }
 
+/// Each doorbell of a masked context is a write to memory.
+#[test]
+fn doorbells_that_nobody_answers_are_ignored_in_the_end() {
+    let model = Model::kept(QUEUE);
+    let mut client = model.agreed();
+    enable(&mut client);
+    client.asked();
+    let doorbell = message(1, REGION_WRITE, NO_REPLY, &access(BAR0, 0x1c, 4, &[0; 4]));
+    let many = doorbell.repeat(1000);
+    for _ in 0..100 {
+        client.send(&many);
+    }
+    assert_eq!(client.read_word(BAR0, 0x84), 65_536, "latched");
+    assert_eq!(client.read_word(BAR0, 0x94), 100_000 - 65_536, "ignored");
+    client.check();
+    model.is_sound();
+}
+
 /// There are 65536 IDs of messages. Each write of SYNC takes one until it is answered.
 #[test]
 fn more_requests_than_ids_that_nobody_answers() {
