@@ -203,7 +203,8 @@ impl Execution<'_> {
         let mut result = Completion::new(status::SUCCESS);
         let mut failed = desc.has(flag::BATCH_ERROR);
         for index in 0..desc.size() {
-            let address = desc.source() + u64::from(index) * descriptor::SIZE as u64;
+            let offset = u64::from(index) * descriptor::SIZE as u64;
+            let address = desc.source().wrapping_add(offset);
             let mut bytes = [0; descriptor::SIZE];
             if self.read(address, &mut bytes).is_err() {
                 result.status = status::BATCH_PAGE_FAULT;

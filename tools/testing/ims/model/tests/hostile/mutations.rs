@@ -168,3 +168,108 @@ fn drivers_that_write_at_random() {
         model.serves();
     }
 }
+
+/// Offsets in BAR0 of the DSA.
+const CMD: u64 = 0xa0;
+const GRPCFG: u64 = 0x300;
+const WQCFG: u64 = 0x400;
+
+/// Offset in the test page: descriptors taken, completed and discarded, 8 bytes each.
+const DESCRIPTORS: u64 = 0x70;
+
+/// A work queue that takes descriptors: 16 entries, transfers up to 2 GiB, batches up to 1024.
+fn enable(client: &mut Client, random: &mut Random) {
+    for (offset, value) in [
+        (GRPCFG, 1),
+        (GRPCFG + 32, 1),
+        (WQCFG, 16),
+        (WQCFG + 8, 1 | 1 << 4),
+        (WQCFG + 12, 31 | 10 << 5),
+        (CMD, 1 << 20),
+        (CMD, 6 << 20),
+    ] {
+        write(client, BAR0, offset, &u32::to_le_bytes(value), random);
+    }
+}
+
+/// Fields of descriptors are at the ends of what they can be.
+fn descriptor(random: &mut Random) -> Vec<u8> {
+    let opcode = [0, 1, 2, 3, 4, 5, 16, 0xff][random.below(8)];
+    let flags = [0x0c, 0x08, 0x00, 0x1c, 0x0_010c][random.below(5)];
+    let flags = if random.below(8) == 0 {
+        random.word() & 0xff_ffff
+    } else {
+        flags
+    };
+    let mut bytes = words(&[0, opcode << 24 | flags]);
+    let mut address = |align: u64| {
+        let near_end = u64::MAX - random.draw() % 256;
+        let any = [0, 0x1000, near_end, random.draw()][random.below(4)];
+        bytes.extend((any & !(align - 1)).to_le_bytes());
+    };
+    address(32);
+    address(64);
+    address(1);
+    let size = [0, 1, 2, 3, 64, 0x1001, 0x2_0000][random.below(7)];
+    bytes.extend(u32::to_le_bytes(size));
+    bytes.extend([random.below(3) as u8, 0, 0, 0]);
+    bytes.resize(64, 0);
+    bytes
+}
+
+#[test]
+fn descriptors_at_the_ends_of_memory() {
+    let model = Model::kept(DSA);
+    for seed in 0..DRIVERS {
+        let mut random = Random(seed);
+        let mut client = model.agreed();
+        write(&mut client, CONFIG, 4, &[6, 0], &mut random);
+        enable(&mut client, &mut random);
+        for _ in 0..60 {
+            let bytes = descriptor(&mut random);
+            write(&mut client, BAR2, 0, &bytes, &mut random);
+        }
+        loop {
+            let payload = access(BAR4, DESCRIPTORS, 24, &[]);
+            let counters = exchange(&mut client, REGION_READ, &payload, &mut random);
+            let [taken, completed, discarded] = [4, 6, 8].map(|index| counters.word(index));
+            assert_ne!(taken, 0);
+            // Of every other client some are still to do when it goes.
+            if seed % 2 == 1 || taken == completed + discarded {
+                break;
+            }
+        }
+        drop(client);
+        model.is_sound();
+    }
+    model.serves();
+}
+
+/// Addresses wrap around: the second descriptor of the list is at 0.
+#[test]
+fn a_batch_across_the_end_of_memory() {
+    let model = Model::kept(DSA);
+    let mut client = model.agreed();
+    let mut random = Random(0);
+    write(&mut client, CONFIG, 4, &[6, 0], &mut random);
+    enable(&mut client, &mut random);
+    let list = u64::MAX - 63;
+    let mut batch = words(&[0, 0x0100_000c]);
+    batch.extend([0x1000, list, 0].map(u64::to_le_bytes).concat());
+    batch.extend(words(&[2]));
+    batch.resize(64, 0);
+    assert!(client.write(BAR2, 0, &batch).is_success());
+    for address in [list, 0] {
+        let request = client.asked();
+        assert_eq!(request.command, DMA_READ);
+        assert_eq!(request.payload[..8], address.to_le_bytes());
+        // A descriptor that does nothing.
+        let data = [&request.payload[..16], &[0; 64]].concat();
+        client.send(&message(request.id, DMA_READ, REPLY, &data));
+    }
+    let record = client.asked();
+    assert_eq!(record.command, DMA_WRITE);
+    assert_eq!(record.payload[16], 1, "success");
+    drop(client);
+    model.serves();
+}
