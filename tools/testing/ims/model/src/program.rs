@@ -4,7 +4,8 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
@@ -42,6 +43,9 @@ impl Socket {
         if len > MAX_PATH {
             return Err(Failure::TooLong(path.into(), len));
         }
+        if is_abandoned(path) {
+            remove(path);
+        }
         let listener = UnixListener::bind(path).map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => Failure::Exists(path.into()),
             _ => Failure::Listen(path.into(), error),
@@ -57,6 +61,14 @@ impl Drop for Socket {
     fn drop(&mut self) {
         remove(&self.path);
     }
+}
+
+/// Whether there is a socket that nobody listens on: that of a program that was killed. To connect to
+/// one of another type tells, and is no client.
+fn is_abandoned(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
+    let connected = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    is_socket && connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn remove(path: &Path) {

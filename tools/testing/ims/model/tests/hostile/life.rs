@@ -21,6 +21,20 @@ fn refused(program: &str, scratch: &Scratch) -> String {
 }
 
 #[test]
+fn a_model_that_was_killed_does_not_keep_the_next_from_its_socket() {
+    for program in BOTH {
+        let model = Model::start(program);
+        let client = model.agreed();
+        let scratch = model.kill();
+        drop(client);
+        assert!(scratch.socket().exists());
+        let mut model = Model::start_in(scratch, program, &[]);
+        model.agreed().check();
+        model.wait().is_clean();
+    }
+}
+
+#[test]
 fn a_socket_in_use_stays_in_use() {
     for program in BOTH {
         let scratch = Scratch::new();

@@ -218,6 +218,13 @@ impl Model {
         };
         rustix::process::kill_process(pid, signal).unwrap();
     }
+
+    /// Kills the model, and leaves what a killed process leaves.
+    pub fn kill(mut self) -> Scratch {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        std::mem::replace(&mut self.scratch, Scratch(PathBuf::new()))
+    }
 }
 
 impl Drop for Model {
