@@ -2,6 +2,7 @@
 
 //! Log lines on stderr.
 
+use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use log::{LevelFilter, Log, Metadata, Record};
@@ -19,7 +20,8 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("{}: {}", self.0, record.args());
+            // Without stderr nobody reads it.
+            let _ = writeln!(io::stderr(), "{}: {}", self.0, record.args());
         }
     }
 

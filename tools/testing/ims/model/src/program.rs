@@ -91,8 +91,9 @@ fn listen(
             std::process::exit(0);
         }
     });
-    println!("listening on {}", path.display());
-    io::stdout().flush()?;
+    let mut output = io::stdout();
+    writeln!(output, "listening on {}", path.display())?;
+    output.flush()?;
     loop {
         let (client, _) = socket.listener.accept()?;
         match serve(client) {
@@ -104,7 +105,8 @@ fn listen(
 }
 
 fn report(name: &str, error: &dyn std::error::Error) {
-    eprintln!("{name}: {error}");
+    // Without stderr nobody can be told.
+    let _ = writeln!(io::stderr(), "{name}: {error}");
 }
 
 /// Listens on `path`, and serves the client that connects; with `keep` also those that come after it.

@@ -3,8 +3,10 @@
 //! Start, end, and the next client.
 
 use std::fs;
-use std::os::unix::net::UnixListener;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
 
 use crate::client::*;
 use crate::model::*;
@@ -128,4 +130,48 @@ fn models_do_not_get_in_each_others_way() {
         .collect();
     let mut clients: Vec<_> = models.iter().map(Model::agreed).collect();
     clients.iter_mut().for_each(Client::check);
+}
+
+/// Whoever reads the log may end before the model does.
+#[test]
+fn a_log_that_nobody_reads_is_no_reason_to_end() {
+    for program in BOTH {
+        let scratch = Scratch::new();
+        let mut process = Command::new(program)
+            .arg("-vv")
+            .arg("--socket")
+            .arg(scratch.socket())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(process.stderr.take());
+        let mut line = String::new();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        let mut client = Client::agreed(&scratch.socket());
+        client.request(RESET, &[]);
+        client.check();
+        drop(client);
+        assert_eq!(process.wait().unwrap().code(), Some(0));
+        assert!(!scratch.socket().exists());
+    }
+}
+
+#[test]
+fn a_start_that_nobody_can_be_told_of_fails() {
+    for program in BOTH {
+        let scratch = Scratch::new();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        drop(ours);
+        let status = Command::new(program)
+            .arg("--socket")
+            .arg(scratch.socket())
+            .stdout(OwnedFd::from(theirs))
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(1));
+        assert!(!scratch.socket().exists());
+    }
 }
