@@ -200,6 +200,15 @@ def clippy():
             yield call(f"clippy, {name}", command, cwd=source, env=crate.environment())
 
 
+def rustdoc():
+    """Links of the device models' documentation, also to what is private, and what is not documented."""
+    with crate.locked():
+        crate.lay()
+        command = ["cargo", "doc", "--locked", "--no-deps", "--document-private-items"]
+        env = {**crate.environment(), "RUSTDOCFLAGS": "-D warnings"}
+        return call("rustdoc, device models", command, cwd=crate.SOURCE, env=env)
+
+
 def run():
     source = tree.Tree().source
     yield shellcheck() if shutil.which("shellcheck") else Result("shellcheck", SKIP)
@@ -215,3 +224,4 @@ def run():
     yield audited()
     yield kernel_warnings()
     yield from clippy()
+    yield rustdoc()

@@ -67,13 +67,15 @@ impl Pending {
 /// DMA in two steps: the request is out when these return, which they do
 /// without waiting for its answer. The machine sees requests in their order.
 pub trait Dma: Send + Sync {
+    /// Reads `len` bytes at `address`.
     fn start_read(&self, address: u64, len: usize) -> Pending;
 
+    /// Writes memory at `address`.
     fn start_write(&self, address: u64, data: &[u8]) -> Pending;
 }
 
 #[cfg(test)]
-pub mod fake {
+pub(crate) mod fake {
     //! A bus with memory in an array, which records what it sees.
 
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -2,7 +2,7 @@
 
 //! A hostile device: what `--chaos SEED` makes of a good one.
 //!
-//! A seed draws one to four behaviours from [`behaviours`], each with its
+//! A seed draws one to four behaviours from `behaviours.rs`, each with its
 //! particulars. They act at the device's boundary, so that the device knows
 //! nothing of them: on accesses to BAR0 ([`Chaos::read`], [`Chaos::write`]),
 //! as time passes ([`Chaos::due`]), and on what leaves it ([`Chaos::around`]).

@@ -10,7 +10,7 @@ use crate::kind::{Features, Kind};
 /// What REQUEST_INT_HANDLE gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum HandleMode {
-    /// A handle that never equals a valid index; see [`crate::handles`].
+    /// A handle that never equals a valid index; see `handles.rs`.
     Mapped,
     /// There is no such command, and a handle is the table index (3.7).
     #[default]
@@ -20,11 +20,15 @@ pub enum HandleMode {
 /// One device. Counts are in items, sizes in work queue entries.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What it has beyond DSA 1.0.
     pub features: Features,
     /// IMS slots, a multiple of 256.
     pub slots: u32,
+    /// Work queues.
     pub wqs: u16,
+    /// Engines.
     pub engines: u8,
+    /// Groups.
     pub groups: u8,
     /// `WQCAP.total_wq_size`.
     pub wq_size_total: u16,
@@ -36,6 +40,7 @@ pub struct Config {
     pub max_xfer_shift: u32,
     /// Contents of the VERSION register.
     pub version: u32,
+    /// Commands for interrupt handles, and what they give.
     pub handles: HandleMode,
     /// `WQCAP.shared_mode`.
     pub shared: bool,
@@ -49,7 +54,9 @@ pub struct Config {
     pub d3_resets: bool,
     /// Whether slots are unmasked, with a message, when the machine starts.
     pub starts_unmasked: bool,
+    /// Ways to be broken.
     pub faults: Faults,
+    /// Ways to be hostile.
     pub chaos: Chaos,
 }
 

@@ -7,6 +7,10 @@
 //! QEMU waits for the answer. Descriptors are handed out by [`Device::take`]
 //! and given back by [`Device::finish`], with the DMA in between, where the
 //! device is not locked.
+//!
+#![doc = include_str!("../doc/dsa.md")]
+#![doc = include_str!("../doc/test-page.md")]
+#![doc = include_str!("../doc/rules.md")]
 
 mod commands;
 mod interrupts;
@@ -51,6 +55,7 @@ pub use queue::Job;
 /// mastering closes it.
 pub type Gate = Arc<AtomicBool>;
 
+/// The device.
 pub struct Device {
     config: Config,
     layout: Layout,
@@ -104,6 +109,7 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device as it is when the machine starts.
     pub fn new(config: Config, bus: Arc<dyn Bus>) -> Self {
         let slots = config.slots as usize;
         let mut device = Self {
@@ -168,6 +174,7 @@ impl Device {
         }
     }
 
+    /// An access of any width; what lies beyond the region is ignored.
     pub fn write(&mut self, region: Region, offset: u64, data: &[u8]) {
         match region {
             Region::Config => self.write_config(offset, data),
@@ -329,6 +336,7 @@ impl Device {
         self.queue.is_empty() || self.config.faults.arg(Fault::Stalled) == Some(0)
     }
 
+    /// Counts a transfer that was refused.
     pub fn dma_error(&mut self) {
         self.counters.dma_errors += 1;
     }

@@ -12,6 +12,7 @@ use thiserror::Error;
 /// A way to be broken. The discriminant is its number in the FAULT register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
+#[expect(missing_docs, reason = "the table below explains each")]
 pub enum Fault {
     NoIms = 1,
     NoImsDvsec = 2,
@@ -37,6 +38,7 @@ pub enum Fault {
 /// What the argument of a fault is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arg {
+    /// There is none.
     None,
     /// A number of at least this.
     Number(u64),
@@ -168,7 +170,9 @@ const TABLE: [Row<Fault>; 19] = [
     ),
 ];
 
+/// Why there is no such fault.
 #[derive(Debug, Error, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum FaultError {
     #[error("no fault is called '{0}'; --help lists them")]
     Unknown(String),
@@ -193,18 +197,22 @@ impl<F> Default for Faults<F> {
 }
 
 impl<F: Ord> Faults<F> {
+    /// Whether a fault is on.
     pub fn is_on(&self, fault: F) -> bool {
         self.0.contains_key(&fault)
     }
 
+    /// The argument of a fault that is on.
     pub fn arg(&self, fault: F) -> Option<u64> {
         self.0.get(&fault).copied()
     }
 
+    /// Switches a fault on.
     pub fn set(&mut self, fault: F, arg: u64) {
         self.0.insert(fault, arg);
     }
 
+    /// Switches all faults off.
     pub fn clear(&mut self) {
         self.0.clear();
     }

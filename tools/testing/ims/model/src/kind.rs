@@ -55,6 +55,7 @@ pub struct Features {
 }
 
 impl Kind {
+    /// What the device has beyond DSA 1.0.
     pub fn features(self) -> Features {
         let second = Features {
             cmd_cap: true,

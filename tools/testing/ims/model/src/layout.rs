@@ -53,15 +53,21 @@ pub const PORTAL_PAGES: u64 = 4;
 /// Offsets of the tables in BAR0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
+    /// MSI-X permissions.
     pub msixperm: u64,
+    /// Groups.
     pub grpcfg: u64,
+    /// Work queues.
     pub wqcfg: u64,
     /// Of one work queue: 32, or 64 with the operations (9.2.24).
     pub wqcfg_stride: u64,
     /// QEMU keeps the MSI-X table and the pending bits.
     pub msix_table: u64,
+    /// The pending bits.
     pub msix_pba: u64,
+    /// The slots.
     pub ims: u64,
+    /// Not an offset: the size of BAR0.
     pub bar0_size: u64,
 }
 
@@ -83,6 +89,7 @@ impl Places {
 }
 
 impl Layout {
+    /// Where the tables of this device are.
     pub fn new(config: &Config) -> Self {
         let vectors = u64::from(config.vectors);
         let wqcfg_stride = if config.features.op_config { 64 } else { 32 };
@@ -113,14 +120,17 @@ impl Layout {
 }
 
 impl Config {
+    /// Where the tables of this device are.
     pub fn layout(&self) -> Layout {
         Layout::new(self)
     }
 
+    /// Size of the portals, in bytes.
     pub fn bar2_size(&self) -> u64 {
         (u64::from(self.wqs) * PORTAL_PAGES * PORTAL_PAGE).next_power_of_two()
     }
 
+    /// Size of the test page, in bytes.
     pub fn bar4_size(&self) -> u64 {
         (testpage::SLOT_ARRAY + u64::from(self.slots) * testpage::SLOT_STRIDE).next_power_of_two()
     }

@@ -51,9 +51,13 @@ const DEVCTL_FLR: u16 = 1 << 15;
 /// A region of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Region {
+    /// Registers and tables.
     Bar0,
+    /// Portals.
     Bar2,
+    /// The test page.
     Bar4,
+    /// Configuration space.
     Config,
 }
 

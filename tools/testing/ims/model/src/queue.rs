@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A queue device that keeps its interrupt messages in host memory, as network
-//! and storage devices do in their queue contexts ("memory queue" message
-//! store). [`regs`] has its registers, [`context`] what is in host memory.
+//! The queue device, which keeps its interrupt messages in host memory.
 //!
 //! The device acts on its own copy of the contexts. It reads host memory when it
 //! is enabled and during an UPDATE only, and writes nothing but status words and
@@ -13,11 +11,13 @@
 //! [`Device::start`] hands it out, [`Device::finish`] takes the host's answer.
 //! Requests are started with the device locked, so that none starts after a
 //! reset; [`worker`] waits for the answers with the device unlocked.
+//!
+#![doc = include_str!("../doc/queue-device.md")]
 
 pub mod config;
-pub mod context;
+mod context;
 pub mod fault;
-pub mod regs;
+mod regs;
 pub mod worker;
 
 #[cfg(test)]
@@ -37,6 +37,8 @@ use crate::queue::fault::Fault;
 use crate::queue::regs::error;
 use crate::rules::Rules;
 use crate::shared::Model;
+
+pub use regs::SIZE;
 
 /// Of the range that QEMU leaves for experiments.
 const IDENTITY: Identity = Identity {
@@ -93,7 +95,9 @@ enum What {
 
 /// A request that is on its way.
 pub struct Request {
+    /// What the answer is for.
     pub tag: Tag,
+    /// The answer, which may still be on its way.
     pub answer: Pending,
 }
 
@@ -111,6 +115,7 @@ struct Update {
     error: u8,
 }
 
+/// The device: its registers, its contexts, and what is to be sent.
 pub struct Device {
     config: Config,
     pci: ConfigSpace,
@@ -137,6 +142,7 @@ pub struct Device {
 }
 
 impl Device {
+    /// A device as it is when the machine starts.
     pub fn new(config: Config) -> Self {
         let mut device = Self {
             pci: ConfigSpace::plain(IDENTITY, regs::SIZE),
@@ -180,6 +186,7 @@ impl Device {
         trace!("{region:?} {offset:#x} reads {data:02x?}");
     }
 
+    /// An access of any width. Only a whole register is written.
     pub fn write(&mut self, region: Region, offset: u64, data: &[u8]) {
         if region == Region::Config {
             if self.pci.write(offset as usize, data).reset {
@@ -380,6 +387,7 @@ impl Device {
         (!self.has(Fault::UpdateNeverCompletes)).then_some(update.due)
     }
 
+    /// Whether [`Self::start`] has something to do.
     pub fn has_work(&self, now: Instant) -> bool {
         !self.outgoing.is_empty() || self.update_is_due(now)
     }

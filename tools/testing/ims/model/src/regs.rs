@@ -71,6 +71,7 @@ pub mod command {
     pub const RESET_DEVICE: u32 = 5;
     pub const ENABLE_WQ: u32 = 6;
     pub const DISABLE_WQ: u32 = 7;
+    #[expect(dead_code, reason = "treated as the others of work queues")]
     pub const DRAIN_WQ: u32 = 8;
     pub const ABORT_WQ: u32 = 9;
     pub const RESET_WQ: u32 = 10;

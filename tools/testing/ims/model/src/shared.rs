@@ -12,14 +12,17 @@ use crate::pci::Region;
 /// A device as the server sees it. None of this waits for the bus: QEMU waits
 /// for the answer.
 pub trait Model: Send {
+    /// Reads `data.len()` bytes at `offset`.
     fn read(&mut self, region: Region, offset: u64, data: &mut [u8]);
 
+    /// Writes bytes at `offset`.
     fn write(&mut self, region: Region, offset: u64, data: &[u8]);
 
     /// A reset by QEMU.
     fn reset(&mut self);
 }
 
+/// A device behind a lock, and its bus.
 pub struct Shared<D, B: ?Sized> {
     device: Mutex<D>,
     pub(crate) bus: Arc<B>,
@@ -28,6 +31,7 @@ pub struct Shared<D, B: ?Sized> {
 }
 
 impl<D, B: ?Sized> Shared<D, B> {
+    /// A device that its thread does not run for yet.
     pub fn new(device: D, bus: Arc<B>) -> Self {
         Self {
             device: Mutex::new(device),

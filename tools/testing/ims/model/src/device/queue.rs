@@ -40,15 +40,20 @@ pub(super) struct InFlight {
 /// A descriptor on its way through the engine.
 #[derive(Clone, Debug)]
 pub struct Job {
+    /// As it was written to the portal.
     pub descriptor: Descriptor,
+    /// Its work queue.
     pub wq: u16,
     /// Where its interrupt handle is looked up.
     pub table: Table,
     /// PASID and privilege are the work queue's (8.1.1); none, if its PASID
     /// enable is clear.
     pub pasid: Option<u32>,
+    /// Whether the work queue is privileged.
     pub privileged: bool,
+    /// What it may do.
     pub limits: Limits,
+    /// Whether it may still use the bus.
     pub gate: Gate,
 }
 

@@ -13,12 +13,15 @@ pub const MAX_QUEUES: u16 = 4096;
 pub const MAX_UPDATE_US: u32 = 1_000_000;
 
 #[derive(Clone, Debug)]
+/// What `queue-model` is told on its command line.
 pub struct Config {
+    /// Number of queues.
     pub queues: u16,
     /// What an UPDATE takes at least.
     pub update: Duration,
     /// Whether contexts are unmasked, with a message, when the machine starts.
     pub starts_unmasked: bool,
+    /// Ways to be broken.
     pub faults: Faults<Fault>,
 }
 

@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contexts: 32 bytes for each queue, in host memory, little endian.
-//!
-//! | offset | size | written by | what |
-//! | --- | --- | --- | --- |
-//! | 0 | 8 | host | message address |
-//! | 8 | 4 | host | message data |
-//! | 12 | 4 | host | control: bit 0 MASK, others reserved |
-//! | 16 | 4 | device | status: bit 0 PENDING |
-//! | 20 | 12 | host | reserved; the device does not look at it |
+//! Contexts in host memory. `doc/queue-device.md` describes them.
 
 use crate::ims::LEFT_OVER;
 use crate::rules::Rules;

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use crate::fault::{self, Arg, FaultError, Row};
 
+/// A way to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the table below explains each")]
 pub enum Fault {
     AllOnes,
     NoMagic,

@@ -1,27 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! BAR0 of the queue device: 32-bit registers.
-//!
-//! | offset | name | access | what |
-//! | --- | --- | --- | --- |
-//! | 0x00 | MAGIC | R | 0x51534d49 |
-//! | 0x04 | QUEUES | R | queues; each has the context of its number |
-//! | 0x08, 0x0c | TABLE | RW | address of the context table, aligned to 64; locked while enabled |
-//! | 0x10 | CONTROL | RW | bit 0 ENABLE: takes all contexts from the table; a write that clears it resets |
-//! | 0x14 | UPDATE | W | bits 15:0 first context, 31:16 count - 1: takes them from the table |
-//! | 0x18 | STATUS | R | bit 0 BUSY, bits 15:8 error of the last UPDATE or ENABLE |
-//! | 0x1c | DOORBELL | W | queue that completes an entry |
-//! | 0x80 | SENT | R | messages sent |
-//! | 0x84 | LATCHED | R | doorbells of masked contexts |
-//! | 0x88 | REPLAYED | R | messages sent because an UPDATE unmasked a pending context |
-//! | 0x8c | UPDATES | R | UPDATEs completed |
-//! | 0x90 | CONTEXTS | R | contexts taken by UPDATEs |
-//! | 0x94 | IGNORED | R | doorbells out of range, or while not enabled |
-//! | 0x98 | REFUSED | R | messages refused |
-//! | 0x9c | BLANK | R | contexts that were unmasked without a message |
-//! | 0xa0 | UNMASKED | R | messages that changed in an unmasked context |
-//! | 0xa4 | UNREAD | R | messages that changed after the context was masked, before STATUS was read |
-//! | 0xa8 | LAST | R | context of the last of these violations, plus 1; 0 if there is none |
+//! Registers of the queue device (BAR0). `doc/queue-device.md` describes them.
 
 /// Size of BAR0, in bytes.
 pub const SIZE: u32 = 4096;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use dsa_model::queue::worker::Shared;
-use dsa_model::queue::{regs, Device};
+use dsa_model::queue::{self, Device};
 use dsa_model::server::{self, QemuBus, Shape};
 use dsa_model::{logger, program};
 use options::Options;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let config = options.config();
     let shape = Shape {
-        bars: [regs::SIZE.into(), 0, 0],
+        bars: [queue::SIZE.into(), 0, 0],
         vectors: 0,
     };
     logger::start(NAME, options.verbose);
