@@ -9,7 +9,8 @@ use crate::{
         Part,
         Record, //
     },
-    regs::*, //
+    regs::*,
+    turns::Turns, //
 };
 use kernel::{
     device::{
@@ -28,12 +29,15 @@ use kernel::{
 pub(crate) type Descriptor = [u64; DESCRIPTOR];
 
 const DESCRIPTOR: usize = 8;
-/// Size of the two completion records of an entry, in words: that of what was submitted, and that
-/// of a descriptor of a batch that failed.
-const RECORD: usize = 8;
+/// The two completion records of an entry, in words: that of its descriptor or batch, and from
+/// [`RECORD_FAILED`] on that of a descriptor of a batch that failed.
+type Records = [u64; 8];
 const RECORD_FAILED: usize = 4;
 /// Where the CRC is in a record, in words.
 const RECORD_CRC: usize = 2;
+/// A power of two, so that no index modulo this needs a check.
+const ENTRIES: usize = 64;
+const _: () = assert!(Turns::MAX as usize <= ENTRIES);
 /// Maximum number of descriptors in a batch.
 const BATCH: usize = 64;
 
@@ -48,19 +52,19 @@ pub(crate) struct Limits {
     pub(crate) max_batch: u32,
 }
 
-/// Completion records and batches of `entries` entries.
+/// Completion records of the entries of a work queue, and the descriptors of their batches.
 pub(crate) struct DescriptorMemory {
-    memory: Coherent<[u64]>,
-    entries: usize,
+    records: Coherent<[Records; ENTRIES]>,
+    batches: Coherent<[u64]>,
 }
 
 impl DescriptorMemory {
     pub(crate) fn new(dev: &device::Device<Bound>, entries: usize) -> Result<Self> {
-        let words = entries.max(1) * (RECORD + BATCH * DESCRIPTOR);
+        let words = entries.max(1) * BATCH * DESCRIPTOR;
 
         Ok(Self {
-            memory: Coherent::zeroed_slice(dev, words, GFP_KERNEL)?,
-            entries,
+            records: Coherent::zeroed(dev, GFP_KERNEL)?,
+            batches: Coherent::zeroed_slice(dev, words, GFP_KERNEL)?,
         })
     }
 
@@ -84,7 +88,7 @@ impl DescriptorMemory {
             .with_request_completion(true)
             .with_request_interrupt(true)
             .into_raw();
-        descriptor[1] = self.address(index * RECORD);
+        descriptor[1] = self.record_address(index, 0);
         descriptor[4] = DescriptorTail::from_raw(descriptor[4])
             .with_int_handle(handle)
             .into_raw();
@@ -108,8 +112,8 @@ impl DescriptorMemory {
         }
 
         // Of those of a batch, only one that fails writes a record.
-        let failed = self.address(index * RECORD + RECORD_FAILED);
-        let list = self.entries * RECORD + index * BATCH * DESCRIPTOR;
+        let failed = self.record_address(index, RECORD_FAILED);
+        let list = index * BATCH * DESCRIPTOR;
         self.write_listed(list, descriptor, failed)?;
         let mut count = 1;
         for part in parts {
@@ -123,7 +127,7 @@ impl DescriptorMemory {
         let head = DescriptorHead::zeroed().with_opcode(OPCODE_BATCH);
         descriptor = [0; DESCRIPTOR];
         descriptor[0] = head.into_raw();
-        descriptor[2] = self.address(list);
+        descriptor[2] = self.batches.dma_address() + (list * size_of::<u64>()) as u64;
         descriptor[4] = tail.into_raw();
         Ok((descriptor, end, true))
     }
@@ -135,50 +139,54 @@ impl DescriptorMemory {
             .into_raw();
         descriptor[1] = record;
         for (word, value) in descriptor.into_iter().enumerate() {
-            io_write!(self.memory, [try: at + word], value);
+            io_write!(self.batches, [try: at + word], value);
         }
         Ok(())
     }
 
-    /// Returns the address of a word for the device.
-    fn address(&self, word: usize) -> u64 {
-        self.memory.dma_address() + (word * size_of::<u64>()) as u64
+    /// Returns the DMA address of a word of the records of an entry.
+    fn record_address(&self, index: usize, word: usize) -> u64 {
+        let offset = index * size_of::<Records>() + word * size_of::<u64>();
+
+        self.records.dma_address() + offset as u64
+    }
+
+    fn head(&self, index: usize) -> CompletionHead {
+        let head = io_read!(self.records, [build: index % ENTRIES][build: 0]);
+
+        CompletionHead::from_raw(head)
     }
 
     /// Returns whether the device has written the completion record of an entry.
     #[inline]
     pub(crate) fn is_written(&self, index: usize) -> bool {
-        let read = || -> Result<u64> { Ok(io_read!(self.memory, [try: index * RECORD])) };
-
-        read().is_ok_and(|head| CompletionHead::from_raw(head).status().get() != 0)
+        self.head(index).status().get() != 0
     }
 
     /// Reads the completion record of an entry, if the device has written it.
     pub(crate) fn record(&self, index: usize) -> Option<Record> {
-        let at = index * RECORD;
-        let read = || -> Result<Record> {
-            let mut head = CompletionHead::from_raw(io_read!(self.memory, [try: at]));
-            if head.status().get() == u64::from(COMPLETION_BATCH_FAIL) {
-                let failed = io_read!(self.memory, [try: at + RECORD_FAILED]);
-                let status = CompletionHead::from_raw(failed).status();
-                if status.get() != 0 {
-                    head = head.with_status(status);
-                }
+        // The status is in this word, which is read first.
+        let mut head = self.head(index);
+        if head.status().get() == 0 {
+            return None;
+        }
+        let index = index % ENTRIES;
+        if head.status().get() == u64::from(COMPLETION_BATCH_FAIL) {
+            let failed = io_read!(self.records, [build: index][build: RECORD_FAILED]);
+            let status = CompletionHead::from_raw(failed).status();
+            if status.get() != 0 {
+                head = head.with_status(status);
             }
-            Ok(Record {
-                head,
-                crc: io_read!(self.memory, [try: at + RECORD_CRC]),
-            })
-        };
-
-        // The status is in the word that is read first.
-        read().ok().filter(|record| record.head.status().get() != 0)
+        }
+        let crc = io_read!(self.records, [build: index][build: RECORD_CRC]);
+        Some(Record { head, crc })
     }
 
     /// Clears the completion records of an entry.
-    pub(crate) fn clear(&self, index: usize) -> Result {
-        io_write!(self.memory, [try: index * RECORD + RECORD_FAILED], 0);
-        io_write!(self.memory, [try: index * RECORD], 0);
-        Ok(())
+    pub(crate) fn clear(&self, index: usize) {
+        let index = index % ENTRIES;
+
+        io_write!(self.records, [build: index][build: RECORD_FAILED], 0);
+        io_write!(self.records, [build: index][build: 0], 0);
     }
 }

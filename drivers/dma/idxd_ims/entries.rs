@@ -188,7 +188,7 @@ impl<'a> Entries<'a> {
     /// Submits the next descriptor of the item of an entry, which the caller has locked.
     fn start(&self, index: usize, item: &mut Item) {
         // Without a descriptor in flight there is no record.
-        let _ = self.memory.clear(index);
+        self.memory.clear(index);
         item.waits = self.closed.load(Relaxed);
         if item.waits {
             return;
