@@ -352,9 +352,14 @@ static int work(void)
 {
 	struct idxd_ims_item item = copy_item(buffer, 1, buffer, 2 * PAGE, PAGE, 0);
 	struct idxd_ims_completion completion = {};
-	int err = ims_do(file, &item, &completion);
+	int err = ims_work(file, &item, 1);
 
-	return err ?: completion.status == IDXD_IMS_COMPLETED ? 0 : -EIO;
+	/* It waits, as poll() would, but returns its error. */
+	if (err == 1)
+		err = ims_read(file, &completion, 1);
+	if (err != 1)
+		return err ?: -EAGAIN;
+	return completion.status == IDXD_IMS_COMPLETED ? 0 : -EIO;
 }
 
 /* An item that was accepted, which could not be told, completes all the same. */
