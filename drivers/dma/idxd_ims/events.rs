@@ -111,7 +111,7 @@ impl<'a> Events<'a> {
 
     /// Returns whether the device has halted.
     fn handle(&self) -> bool {
-        // Its other bits are requeues, or of interrupts that are not enabled.
+        // Its other bits are reserved, or of interrupts that are not enabled.
         let cause = self.acknowledge(
             INTCAUSE::zeroed()
                 .with_err(true)
