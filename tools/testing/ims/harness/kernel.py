@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 from . import paths, sync, tree
 from .say import Failure, Step
@@ -29,10 +30,12 @@ OBJECT = r"^  (CC|AS|LD|AR|RUSTC|CLIPPY|HOSTCC|HOSTRUSTC|BINDGEN|RUSTDOC)\b"
 
 
 def make(source, directory, *words):
-    ccache = shutil.which("ccache")
+    # By its link: `ccache clang` is two words, which the packages' makefiles take for two arguments.
+    cached = Path(f"/usr/lib/ccache/clang{LLVM}")
+    compiler = cached if cached.exists() else f"clang{LLVM}"
     return [
         *("make", "-C", source, f"O={directory}", f"LLVM={LLVM or 1}", "CLIPPY=1"),
-        f"CC={'ccache ' if ccache else ''}clang{LLVM}",
+        *(f"CC={compiler}", f"HOSTCC={compiler}"),
         *("--output-sync=target", f"-j{os.cpu_count()}"),
         *words,
     ]
@@ -47,6 +50,8 @@ def environment():
         "CCACHE_DIR": str(paths.CACHE / "ccache"),
         "CCACHE_BASEDIR": str(paths.CACHE),
         "CCACHE_NOHASHDIR": "1",
+        # Objects of another configuration never match: do not preprocess each file to look for them.
+        "CCACHE_DEPEND": "1",
         **(BINDGEN if LLVM else {}),
     }
     return {**os.environ, **fixed}
@@ -80,7 +85,8 @@ class Build:
             return ""
         made_of = self.made_of()
         text = [p.read_bytes() for p in made_of if p.is_file()] + [os.environ.get("IMS_ROOT", "").encode()]
-        return hashlib.sha256(b"\0".join(text) + repr(made_of).encode()).hexdigest()
+        words = repr([made_of, self.make()])
+        return hashlib.sha256(b"\0".join(text) + words.encode()).hexdigest()
 
     def ours(self, selftests):
         """The tree's files that come from this repo: those of the selftests, or the others."""
