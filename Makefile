@@ -3,8 +3,8 @@
 # The front of the bench: `make help`. A kernel build that is pointed here (make -C <kernel> M=<here>)
 # reads the Kbuild file beside this one instead.
 
-TARGETS := run check check-debug soak bench build boot guest shell lint series series-check clean clean-cache
-OPTIONS := KERNEL_SRC TOOLCHAIN ACCEL CPUS V KERNELS ONLY SOAK SEED CHAOS MACHINE DEVICE MODEL APPEND CMD \
+TARGETS := run check check-debug soak bench build boot guest shell lint deb series series-check clean clean-cache
+OPTIONS := KERNEL_SRC KCONFIG TOOLCHAIN ACCEL CPUS V KERNELS ONLY SOAK SEED CHAOS MACHINE DEVICE MODEL APPEND CMD \
 	UPDATE XDG_CACHE_HOME
 
 # A misspelt option would be ignored without a word.
@@ -48,6 +48,7 @@ $(TARGETS):
 #:   guest        run one command in a guest: make guest CMD='cat /proc/interrupts'
 #:   shell        run a shell in the build root
 #:   lint         run only the style and static checks of `check`
+#:   deb          build Debian packages of the patched kernel, into out/deb
 #:   series       write the patches to mail, with a cover letter, to out/series
 #:   series-check apply them one by one to the kernel's own tree; check and build each step (patches/README.md)
 #:   clean        remove this clone's out/
@@ -56,15 +57,17 @@ $(TARGETS):
 #:
 #: Options (make TARGET OPTION=value)
 #:   KERNEL_SRC=DIR         use this kernel tree (of the pinned series) instead of Debian's; it is only read
+#:   KCONFIG=FILE           deb: configuration of the machine that will run the kernel, such as /boot/config-...
+#:                          (default: Debian's for the series)
 #:   TOOLCHAIN=root|host    tools of the bootstrapped build root (default), or the machine's own
 #:   ACCEL=tcg|kvm          QEMU's accelerator; default: kvm where the CPU has it and /dev/kvm is usable
 #:   CPUS=N                 virtual CPUs of a guest, 1 to 16 (default 2)
 #:   V=1                    show the output of the steps, which is also logged
 #:   KERNELS='NAME...'      plain (default), debug (KASAN, lockdep, kmemleak, fault injection), rt (PREEMPT_RT),
-#:                          cfi (kCFI, MODVERSIONS), builtin (the driver built in, no PM_SLEEP, no inline
-#:                          helpers); build, check: any of them; run, boot, guest: one
-#:   ONLY=GLOB              check: only the stages so named (lint model misuse bench kunit core e2e refusal
-#:                          chaos life isolation referee)
+#:                          cfi (kCFI, MODVERSIONS), builtin (the driver built in, no
+#:                          PM_SLEEP, no inline helpers); build, check: any of them; run, boot, guest: one
+#:   ONLY=GLOB              check: only the stages so named (lint model misuse package bench kunit core e2e
+#:                          refusal chaos life isolation referee)
 #:   SOAK=N                 soak: interrupts raised on each machine (default 1000000), and calls at random;
 #:                          items are submitted for N / 2500 seconds; 0: none
 #:   SEED=N                 soak: seed of the random operations (default 1)

@@ -6,7 +6,22 @@ import shlex
 import signal
 import sys
 
-from . import bench, boot, build, check, demo, guest, machine, procs, say, series, series_check, stages, variant
+from . import (
+    bench,
+    boot,
+    build,
+    check,
+    deb,
+    demo,
+    guest,
+    machine,
+    procs,
+    say,
+    series,
+    series_check,
+    stages,
+    variant,
+)
 
 
 def model():
@@ -35,6 +50,7 @@ COMMANDS = {
     "run": demo.main,
     "boot": lambda: boot.interactive(machine_kind(), *model(), kernel(), os.environ.get("APPEND", "")),
     "guest": lambda: guest.main(machine_kind(), *model(), kernel()),
+    "deb": deb.main,
     "series": series.main,
     "series-check": series_check.main,
     "lint": lambda: check.main(only="lint"),

@@ -41,6 +41,8 @@ class Boot:
     append: str = "kunit.enable=0"
     deadline: int = 120  # seconds, for the whole boot on the plain kernel
     kernel: variant.Variant = variant.PLAIN
+    image: str = ""  # if not the kernel's
+    root: str = paths.GUEST_ROOT
     cpu: str = "max"
     qemu: tuple = ()
     accel: str = paths.ACCEL
@@ -162,7 +164,7 @@ class Guest:
         )
         if boot.boots > boot.starts:
             command += ["-action", "reboot=reset"]
-        command += machine.shares()
+        command += machine.shares(boot.root)
         if boot.sleeps:
             command += machine.disk(scratch / "disk")
         for name in ("console", "guest"):
@@ -176,7 +178,7 @@ class Guest:
         if boot.ports:
             command += machine.ports(len(self.devices), boot.device)
         command += machine.devices(self.devices)
-        return command + machine.kernel(boot.machine, boot.kernel, self.append())
+        return command + machine.kernel(boot.machine, boot.kernel, self.append(), boot.image)
 
     def start_qemu(self, command, stack):
         self.host.close()

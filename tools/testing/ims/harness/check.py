@@ -4,16 +4,13 @@
 import concurrent.futures
 import dataclasses
 import fnmatch
-import re
 import time
 
-from . import boot, paths, procs, say, stages, tap, variant
+from . import boot, paths, procs, say, stages, tap, variant, verdict
 from .tap import FAIL, OK, SKIP, Result, failed
 
 # Two guests at a time on two cores: most of a boot is waiting, and every test has its own deadline.
 AT_A_TIME = 2
-
-KSFT_SKIP = 4
 
 
 def main(only=None, table=stages.STAGES):
@@ -126,54 +123,6 @@ def parts(stage, guests):
             yield from stage.results()
             return
         for future in guests.of(stage):
-            yield judge(stage, future.result())
+            yield verdict.judge(future.result(), stage.kunit)
     except Exception as error:  # pylint: disable=broad-exception-caught
         yield failed(f"{stage.name} runs to its end", f"{type(error).__name__}: {error}")
-
-
-def judge(stage, outcome):
-    """A guest's outcome as a Result: what its commands reported, and that nothing else went wrong."""
-    whole = Result(outcome.boot.name)
-    if stage.kunit:
-        whole.parts += kunit_results(outcome.console)
-        whole.parts += [failed(one.text, *one.lines) for one in outcome.commands if one.status]
-    else:
-        for text in outcome.boot.run:
-            whole.parts.append(command_result(text, outcome))
-    sound = Result("guest ran to its end, clean log")
-    if outcome.problems:
-        sound = failed(sound.name, *outcome.problems, f"log: {outcome.log}")
-    whole.parts.append(sound)
-    whole.notes.append(f"{outcome.boot.name}: {outcome.seconds:.1f} s")
-    if whole.settle().status == FAIL and outcome.boot.replay:
-        bad = " ".join(leaf.name for leaf in whole.leaves() if leaf.status == FAIL)
-        for seed in re.findall(r"seed (\d+)", bad) or ["SEED"]:
-            whole.notes.append("again: " + outcome.boot.replay.replace("SEED", seed))
-    return whole
-
-
-def command_result(text, outcome):
-    """A program's KTAP as a Result, with what its end and its exit status add to that."""
-    known = re.search(r"(?:\./|guest/)([\w.-]+)", text)
-    name = known[1] if known else text
-    command = next((one for one in outcome.commands if one.text == text), None)
-    if command is None:
-        return failed(name, "not reached")
-    if command.status == KSFT_SKIP and not any("ok " in line for line in command.lines):
-        return Result(name, SKIP, command.lines[-3:])
-    result = tap.parse(command.lines, name)
-    if command.status is None:
-        result.parts.append(failed("runs to its end", *command.lines[-10:]))
-    elif command.status and result.status != FAIL and (result.status, command.status) != (SKIP, KSFT_SKIP):
-        result.parts.append(failed("exit status", f"{command.status}", *command.lines[-10:]))
-    return result.settle()
-
-
-def kunit_results(console):
-    whole = tap.parse(console, "kunit")
-    for suite in whole.parts:
-        suite.parts = [
-            test for test in suite.parts if test.status == FAIL or stages.is_our_kunit(suite.name, test.name)
-        ]
-    ours = [suite for suite in whole.parts if suite.parts or suite.status == FAIL]
-    return ours or [failed("KUnit suites of ours run", "none in the kernel's log")]

@@ -42,11 +42,12 @@ def make(source, directory, *words):
 
 
 def environment():
-    # Time, user and host would else change in every object that holds them.
+    # Time, user, host and number would else change in every object that holds them.
     fixed = {
         "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
         "KBUILD_BUILD_USER": "ims",
         "KBUILD_BUILD_HOST": "bench",
+        "KBUILD_BUILD_VERSION": "1",
         "CCACHE_DIR": str(paths.CACHE / "ccache"),
         "CCACHE_BASEDIR": str(paths.CACHE),
         "CCACHE_NOHASHDIR": "1",
@@ -105,6 +106,14 @@ class Build:
     def make(self, *words):
         return make(self.tree.source, self.dir, *words)
 
+    def merge(self, step, base, fragments):
+        """Configure it as the file `base` says, and the fragments on top."""
+        env = environment()
+        merge = self.tree.source / "scripts/kconfig/merge_config.sh"
+        step.run([merge, "-m", "-O", self.dir, base, *fragments], env=env)
+        step.run(self.make("olddefconfig"), env=env, what="make olddefconfig")
+        check_config((self.dir / ".config").read_text(), fragments)
+
 
 class Kernel(Build):
     """One of the kernels, with its modules."""
@@ -127,16 +136,12 @@ class Kernel(Build):
             return
         self.dir.mkdir(parents=True, exist_ok=True)
         stamp.unlink(missing_ok=True)
-        env = environment()
         # Three passes of Kconfig for what never changes: keep it.
         tiny = self.dir / "ims-tinyconfig"
         if not tiny.exists():
-            step.run(self.make("tinyconfig"), env=env, what="make tinyconfig")
+            step.run(self.make("tinyconfig"), env=environment(), what="make tinyconfig")
             sync.copy(self.dir / ".config", tiny)
-        merge = self.tree.source / "scripts/kconfig/merge_config.sh"
-        step.run([merge, "-m", "-O", self.dir, tiny, *self.variant.config], env=env)
-        step.run(self.make("olddefconfig"), env=env, what="make olddefconfig")
-        check_config((self.dir / ".config").read_text(), self.variant.config)
+        self.merge(step, tiny, self.variant.config)
         stamp.write_text(key)
 
     def build(self, step):

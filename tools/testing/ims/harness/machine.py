@@ -55,10 +55,10 @@ def qemu(kind, memory, cpu="max", extra=(), accel=paths.ACCEL, cpus=paths.CPUS):
     ]
 
 
-def shares():
+def shares(root=paths.GUEST_ROOT):
     """Two read-only 9p trees: the root, and the clone's out/ that the guest sees as /mnt."""
     words = []
-    for number, (tag, path) in enumerate((("/dev/root", paths.GUEST_ROOT), ("out", paths.OUT))):
+    for number, (tag, path) in enumerate((("/dev/root", root), ("out", paths.OUT))):
         fsdev = f"local,id=fs{number},path={path},security_model=none,readonly=on,multidevs=remap"
         words += ["-fsdev", fsdev, "-device", f"virtio-9p-pci,fsdev=fs{number},mount_tag={tag}"]
     return words
@@ -157,7 +157,7 @@ def clock():
     return f"tsc_early_khz={tsc.khz()}" if paths.ACCEL == "tcg" and tsc.khz() else ""
 
 
-def kernel(kind, variant, append):
+def kernel(kind, variant, append, image=None):
     p9 = "trans=virtio,version=9p2000.L,cache=loose,msize=262144"
     init = f"busybox mount -t 9p -o ro,{p9} out /mnt; exec /bin/sh /mnt/guest/init"
     # The timer check counts on time that passes: on a busy host the guest's may not. The watchdog of
@@ -170,4 +170,4 @@ def kernel(kind, variant, append):
         f"{'ims.grant ' if kind in GRANTED else ''}"
         f'init=/bin/sh -- -c "{init}"'
     )
-    return ["-kernel", str(variant.out / "bzImage"), "-append", line]
+    return ["-kernel", str(image or variant.out / "bzImage"), "-append", line]

@@ -2,11 +2,10 @@
 """The table of what `make check` runs. A new test is a new line here, or a new kselftest program."""
 
 import dataclasses
-import fnmatch
 from collections.abc import Callable
 from pathlib import PurePath
 
-from . import asleep, bench, builds, crate, crate_tests, isolation, lint, machine, misuse, paths
+from . import asleep, bench, builds, crate, crate_tests, isolation, lint, machine, misuse, package, paths
 from .boot import Boot
 from .variant import PLAIN, Variant
 
@@ -351,26 +350,9 @@ EIGHT = "kunit.enable=0 isolcpus=2-7 irqaffinity=0-1"
 
 # ---- guests: KUnit --------------------------------------------------------------------------
 
-# Suites, and tests of the doctest suite, that are ours or of what we change; others count only if they
-# fail.
-KUNIT_SUITES = ("rust_kernel_ims*", "rust_kernel_eventfd*", "irq_test_cases")
-KUNIT_DOCTESTS = (
-    "rust_doctest_kernel_msi*",
-    "rust_doctest_kernel_ims*",
-    "rust_doctest_kernel_held*",
-    "rust_doctest_kernel_sysfs*",
-)
-
-
 def kunit(_):
     """The suites have run by the time of init."""
     yield Boot("kunit", "vtd-x2apic", append="")
-
-
-def is_our_kunit(suite, test):
-    if suite == "rust_doctests_kernel":
-        return any(fnmatch.fnmatch(test, glob) for glob in KUNIT_DOCTESTS)
-    return any(fnmatch.fnmatch(suite, glob) for glob in KUNIT_SUITES)
 
 
 # ---- the table ------------------------------------------------------------------------------
@@ -401,6 +383,7 @@ STAGES = [
     Stage("lint", results=lint.run),
     Stage("model", results=crate_tests.run),
     Stage("misuse", results=misuse.run),
+    Stage("package", results=package.run),
     Stage("kunit", boots=kunit, kunit=True),
     Stage("core", boots=core),
     Stage("e2e", boots=e2e),
