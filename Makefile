@@ -44,7 +44,7 @@ $(TARGETS):
 #:   soak         run long random tests of interrupts, items and calls, and hostile devices, as TAP
 #:   bench        measure Rust, C and MSI-X side by side: a table, and figures and plots in out/bench
 #:   build        build what run and check need: kernel, modules, selftests, device models (into out/)
-#:   boot         boot a guest with a shell on this terminal (leave with exit, or Ctrl-A X)
+#:   boot         boot a guest with the driver and a shell on this terminal (leave with exit, or Ctrl-A X)
 #:   guest        run one command in a guest: make guest CMD='cat /proc/interrupts'
 #:   shell        run a shell in the build root
 #:   lint         run only the style and static checks of `check`
