@@ -146,16 +146,18 @@ class Kernel(Build):
 
     def build(self, step):
         self.configure(step)
+        total = 0 if (self.dir / "vmlinux").exists() else self.variant.objects
         log_start = step.log.stat().st_size
         try:
-            self.run(step, "bzImage", "modules", what="the kernel build")
+            self.run(step, "bzImage", "modules", total=total, what="the kernel build")
         finally:
             self.note_warnings(step.log.read_text(errors="replace")[log_start:])
         sync.mirror(TEST_MODULES, self.dir / "ims-modules", sync.walk(TEST_MODULES))
         self.run(step, f"M={self.dir / 'ims-modules'}", "modules", what="building the test modules")
 
-    def run(self, step, *words, what):
-        step.run(self.make(*words), env=environment(), count=OBJECT, unit="objects", what=what)
+    def run(self, step, *words, what, total=0):
+        options = {"count": OBJECT, "unit": "objects", "total": total}
+        step.run(self.make(*words), env=environment(), what=what, **options)
 
     def note_warnings(self, log):
         """Remember warnings in our files until what they came from is built again."""

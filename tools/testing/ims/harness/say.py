@@ -61,9 +61,10 @@ class Step:
         line = f"{self.title}: {result} ({clock(self.elapsed())})"
         print("\r\033[K" + line if self.live else line, flush=True)
 
-    def run(self, command, count=None, unit="lines", what=None, **options):
+    def run(self, command, count=None, unit="lines", total=0, what=None, **options):
         """Run a command with its output in the log; `count` is a pattern to count on the way."""
         counted = 0
+        of_all = f" of about {total}" if total else ""
         pattern = re.compile(count) if count else None
         lines = []
         with open(self.log, "a", encoding="utf-8") as log:
@@ -85,7 +86,7 @@ class Step:
                         print(line, end="", flush=True)
                     if pattern and pattern.search(line):
                         counted += 1
-                        self.show(f"{counted} {unit}")
+                        self.show(f"{counted}{of_all} {unit}")
         if process.returncode:
             raise Failure(
                 f"{what or self.title.split('] ')[-1]} failed; log: {self.log}", excerpt(lines)
