@@ -4,7 +4,7 @@
 # shellcheck source=tools/testing/ims/guest/tap.sh
 . guest/tap.sh
 
-# What the clone has is not what the package has.
+# Use the package's module, not the clone's.
 unset IMS_MODULE
 driver=/sys/bus/pci/drivers/idxd_ims
 set -- "$1" "$(lspci -Dn -d 8086:0b25 | cut -d ' ' -f 1)"

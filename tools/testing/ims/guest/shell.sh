@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# For init: what a shell finds. The driver has the device, and there are examples of what raises interrupts.
+# Sourced by init for make boot: loads the drivers, and prints examples.
 export PATH="$PATH:/mnt/selftests/ims"
 for module in idxd_ims:emulated=1 rust_driver_ims:; do
 	[ ! -e "modules/${module%%:*}.ko" ] || insmod "modules/${module%%:*}.ko" ${module#*:}

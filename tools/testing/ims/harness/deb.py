@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from . import build, kernel, paths, sync, tree
+from . import build, kernel, lock, paths, sync, tree
 from .say import Failure, Step
 
 FRAGMENT = paths.BENCH / "kernel-deb.config"
@@ -54,27 +54,31 @@ class Packages(kernel.Build):
         sync.write(base, text.encode())
         self.merge(step, base, [FRAGMENT])
 
-    def build(self, step):
-        """Build what is left to build, and the packages; they are the result."""
-        step.run(
-            # It would want g++ and gcc, for which clang stands.
-            self.make("bindeb-pkg", "DPKG_FLAGS=--no-check-builddeps"),
-            env=self.environment(),
-            count=kernel.OBJECT,
-            unit="objects",
-            what="make bindeb-pkg",
-        )
-        names = [line.split()[0] for line in (self.dir / "debian/files").read_text().splitlines()]
-        made = [self.dir.parent / name for name in names]
-        kept = []
-        for path in made:
-            if path.suffix == ".deb" and DELIVERED.match(path.name):
-                sync.copy(path, OUT / path.name)
-                kept.append(OUT / path.name)
+    def build(self, step, out):
+        """Build what is left to build, and the packages, which are the result and all that `out` has."""
         # dpkg-buildpackage puts its results beside the build directory.
-        for path in [*made, *self.dir.parent.glob("linux-upstream_*")]:
-            path.unlink(missing_ok=True)
-        return kept
+        beside = self.dir.parent
+        with lock.held(beside / "packages.lock", "the packages of another kernel"):
+            clean(beside)
+            try:
+                step.run(
+                    # Behind what else runs. It would want build-essential, for which clang stands.
+                    ["nice", "-n", "19", *self.make("bindeb-pkg", "DPKG_FLAGS=--no-check-builddeps")],
+                    env=self.environment(),
+                    count=kernel.OBJECT,
+                    unit="objects",
+                    what="make bindeb-pkg",
+                )
+                made = [path for path in sorted(beside.glob("*.deb")) if DELIVERED.match(path.name)]
+                sync.mirror(beside, out, [path.relative_to(beside) for path in made])
+            finally:
+                clean(beside)
+        return [out / path.name for path in made]
+
+
+def clean(beside):
+    for path in [*beside.glob("*.deb"), *beside.glob("linux-upstream_*")]:
+        path.unlink()
 
 
 def kconfig():
@@ -82,10 +86,14 @@ def kconfig():
     own = os.environ.get("KCONFIG", "")
     try:
         if own:
-            return Path(own).read_text()
-        return lzma.decompress(DEBIANS.read_bytes()).decode()
+            text = Path(own).read_text()
+        else:
+            text = lzma.decompress(DEBIANS.read_bytes()).decode()
     except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
         raise Failure(f"{own or DEBIANS} is no kernel configuration: {error}") from None
+    if "CONFIG_X86_64=y" not in text.splitlines():
+        raise Failure("KCONFIG is no kernel configuration for x86-64: it lacks CONFIG_X86_64=y")
+    return text
 
 
 def main():
@@ -98,7 +106,8 @@ def main():
         with Step("configuration", log="deb-config.log") as step:
             packages.configure(step)
         with Step("kernel, modules and packages", log=packages.log) as step:
-            made = packages.build(step)
+            made = packages.build(step, OUT)
+        build.make("selftests", kernel.Selftests(source))
     print()
     for path in made:
         print(f"  {path.relative_to(paths.REPO)}  {path.stat().st_size >> 20} MB")

@@ -27,6 +27,7 @@ BINDGEN = {
 }
 
 OBJECT = r"^  (CC|AS|LD|AR|RUSTC|CLIPPY|HOSTCC|HOSTRUSTC|BINDGEN|RUSTDOC)\b"
+OBJECTS = 2000  # of a first build, about
 
 
 def make(source, directory, *words):
@@ -146,7 +147,7 @@ class Kernel(Build):
 
     def build(self, step):
         self.configure(step)
-        total = 0 if (self.dir / "vmlinux").exists() else self.variant.objects
+        total = 0 if (self.dir / "vmlinux").exists() else OBJECTS
         log_start = step.log.stat().st_size
         try:
             self.run(step, "bzImage", "modules", total=total, what="the kernel build")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """The packages of make deb, of the plain kernel: installed in a copy of the root, booted, and removed."""
 
-import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,8 +8,10 @@ from pathlib import Path
 from . import boot, deb, kernel, machine, paths, say, tree, variant, verdict
 from .tap import SKIP, Result, failed
 
-# What apt and dpkg write for themselves.
-KEPT = ("var/lib/dpkg", "var/lib/apt", "var/cache/apt", "var/cache/debconf", "var/log")
+OUT = paths.OUT / "package"
+
+# What apt and dpkg write for themselves, and what apt() adds.
+KEPT = ("var/lib/dpkg", "var/lib/apt", "var/cache/apt", "var/cache/debconf", "var/log", "dev/null")
 
 
 def run():
@@ -20,40 +21,53 @@ def run():
     if paths.TOOLCHAIN != "root":
         yield Result("the packages are installed in the build root", SKIP, reason="TOOLCHAIN=host has none")
         return
-    with contextlib.ExitStack() as stack:
-        try:
-            packages = make()
-        except say.Failure as error:
-            yield failed("bindeb-pkg makes them", *error.excerpt, str(error))
-            return
-        yield Result("bindeb-pkg makes them")
-        root, upper, problem = copy_of_root(stack)
-        if problem:
-            yield Result("the rest", SKIP, reason=problem)
-            return
-        yield from installed(root, upper, packages)
+    try:
+        packages = make()
+    except say.Failure as error:
+        yield failed("bindeb-pkg makes them", *error.excerpt, str(error))
+        return
+    yield Result("bindeb-pkg makes them")
+    root, upper, problem = copy_of_root()
+    if problem:
+        yield Result("apt installs them", SKIP, reason=problem)
+        return
+    yield from installed(root, upper, packages)
 
 
 def make():
     source = tree.Tree()
+    plain = kernel.Kernel(source, variant.PLAIN)
     packages = deb.Packages(source, "", revision=1)
     with source.locked():
-        return packages.build(say.Quiet("packages", log="package.log"))
+        quiet = say.Quiet("packages", log="package.log")
+        with quiet:
+            # Another clone may have used both since.
+            source.prepare(quiet)
+            if not plain.is_current():
+                plain.outdate()
+                plain.build(quiet)
+                plain.mark_current()
+            return packages.build(quiet, OUT)
 
 
-def copy_of_root(stack):
-    """The guests' root, and what is written to it: nothing of that lasts."""
+def copy_of_root():
+    """The guests' root, and what is written to it: /tmp, which has both, ends with this run."""
     scratch = Path(tempfile.mkdtemp(prefix="ims-package-"))
-    stack.callback(shutil.rmtree, scratch, ignore_errors=True)
     for name in ("upper", "work", "root"):
         (scratch / name).mkdir()
     root, upper = scratch / "root", scratch / "upper"
     options = f"lowerdir={paths.GUEST_ROOT},upperdir={upper},workdir={scratch / 'work'}"
-    mounted = kernel.captured("busybox", "mount", "-t", "overlay", "-o", options, "overlay", root)
-    if mounted.returncode:
-        return root, upper, f"no overlay can be mounted: {mounted.stdout.strip()}"
-    stack.callback(kernel.captured, "busybox", "umount", root)
-    return root, upper, ""
+    problem = mount("-t", "overlay", "-o", options, "overlay", root)
+    if not problem:
+        # Only the file: whatever goes wrong, nothing here may remove files of the machine.
+        (root / "dev/null").touch()
+        problem = mount("-o", "bind", "/dev/null", root / "dev/null")
+    return root, upper, problem
+
+
+def mount(*words):
+    done = kernel.captured("busybox", "mount", *words)
+    return f"mount fails: {done.stdout.strip()}" if done.returncode else ""
 
 
 def installed(root, upper, packages):
@@ -62,28 +76,25 @@ def installed(root, upper, packages):
     for path in packages:
         shutil.copy(path, root / "tmp")
     yield apt("apt installs them", root, "install", *(f"/tmp/{path.name}" for path in packages))
-    image = root / f"boot/vmlinuz-{release}"
-    if image.exists():
-        run_lines = (machine.check("dsa"), f"sh guest/package.sh {release}")
-        guest = boot.Boot("package", run=run_lines, model=(), root=str(root), image=str(image))
-        yield verdict.judge(boot.run(guest))
+    lines = (machine.check("dsa"), f"sh guest/package.sh {release}")
+    image = str(root / f"boot/vmlinuz-{release}")
+    guest = boot.Boot("package", run=lines, model=(), root=str(root), image=image, deadline=240)
+    yield verdict.judge(boot.run(guest))
     for path in packages:
         (root / "tmp" / path.name).unlink()
     yield apt("apt removes them", root, "purge", *names)
     left = [str(path.relative_to(upper)) for path in sorted(upper.rglob("*")) if is_left(path, upper)]
-    yield failed("nothing is left of them", *left) if left else Result("nothing is left of them")
+    yield failed("no file of them is left", *left) if left else Result("no file of them is left")
 
 
 def apt(name, root, *words):
     """As on a machine without network."""
-    kernel.captured("busybox", "mount", "-o", "bind", "/dev", root / "dev")
     command = ["chroot", root, "apt-get", "-y", "-o", "APT::Sandbox::User=root", "-o", "Dpkg::Use-Pty=0", *words]
-    done = kernel.captured(*command)
-    kernel.captured("busybox", "umount", root / "dev")
+    done = kernel.captured("nice", "-n", "19", *command)
     return failed(name, *done.stdout.splitlines()[-20:]) if done.returncode else Result(name)
 
 
 def is_left(path, upper):
-    """A file that is neither there before nor the package manager's own."""
-    name = str(path.relative_to(upper))
-    return not path.is_dir() and not name.startswith(KEPT)
+    """Returns whether a package left this file behind."""
+    is_directory = path.is_dir() and not path.is_symlink()
+    return not is_directory and not str(path.relative_to(upper)).startswith(KEPT)

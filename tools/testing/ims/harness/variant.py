@@ -10,7 +10,6 @@ from . import paths
 class Variant:
     name: str
     fragment: str | None = None  # what it has on top of kernel.config
-    objects: int = 2000  # that a first build makes, about
     slow: int = 1  # how many times longer everything may take, here and in the guest
     memory: str = "1G"
     append: str = ""  # to the kernel's command line

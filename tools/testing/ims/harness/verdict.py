@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the outcome of a guest says: KTAP of its commands, KUnit of its log, and the state of both."""
+"""Turns the outcome of a guest into results: KTAP of its commands, KUnit and splats of its log."""
 
 import fnmatch
 import re
