@@ -338,11 +338,12 @@ mod tests {
         Ok(())
     }
 
-    static IS_MASKED: Atomic<bool> = Atomic::new(false);
-    static IS_MASKING: Atomic<bool> = Atomic::new(false);
-
-    /// A chip that takes long to mask a slot.
-    struct SlowMask;
+    /// A chip that takes long to mask a slot, once.
+    struct SlowMask {
+        is_asked: Atomic<bool>,
+        is_masking: Atomic<bool>,
+        is_masked: Atomic<bool>,
+    }
 
     #[vtable]
     impl Chip for SlowMask {
@@ -351,10 +352,10 @@ mod tests {
         fn mask(&self, _slot: usize) {
             let start = Instant::<Monotonic>::now();
 
-            if IS_MASKING.load(Relaxed) {
+            if self.is_asked.load(Relaxed) {
+                self.is_masking.store(true, Relaxed);
                 while start.elapsed() < Delta::from_millis(100) {}
-                IS_MASKING.store(false, Relaxed);
-                IS_MASKED.store(true, Relaxed);
+                self.is_masked.store(true, Relaxed);
             }
         }
 
@@ -377,27 +378,34 @@ mod tests {
         ///
         /// `info` must be a domain. Called with interrupts off, as the core calls chips.
         unsafe extern "C" fn mask(info: *mut c_void) {
-            IS_MASKING.store(true, Relaxed);
             // SAFETY: Per the safety requirements.
             Irq::mask(unsafe { &*info.cast::<Domain<SlowMask>>() }, 0);
         }
 
         let device = faux::Registration::new(c"ims-kunit", None)?;
-        let domain = domain(&device, 1, SlowMask)?;
+        let chip = SlowMask {
+            is_asked: Atomic::new(false),
+            is_masking: Atomic::new(false),
+            is_masked: Atomic::new(false),
+        };
+        let domain = domain(&device, 1, chip)?;
+        let chip = &domain.chip;
         let other = i32::from(CpuId::current().as_u32() == 0);
         let info = core::ptr::from_ref(&*domain).cast_mut().cast();
 
-        IS_MASKED.store(false, Relaxed);
+        chip.is_asked.store(true, Relaxed);
         // SAFETY: The function may be called from any interrupt. The test waits for its end below,
         // before the domain is dropped.
         let called = unsafe { bindings::smp_call_function_single(other, Some(mask), info, false) };
-        // Wait until it has started: it has passed the gate.
-        while called == 0 && !IS_MASKING.load(Relaxed) && !IS_MASKED.load(Relaxed) {}
-        domain.suspend();
         // With one CPU there is no concurrent callback.
-        let waited = called != 0 || IS_MASKED.load(Relaxed);
-        while called == 0 && !IS_MASKED.load(Relaxed) {}
-        assert!(waited);
+        if called == 0 {
+            // The chip is called behind the gate.
+            while !chip.is_masking.load(Relaxed) {}
+            domain.suspend();
+            let waited = chip.is_masked.load(Relaxed);
+            while !chip.is_masked.load(Relaxed) {}
+            assert!(waited);
+        }
         Ok(())
     }
 }
