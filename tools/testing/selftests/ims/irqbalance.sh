@@ -4,7 +4,8 @@
 # raised, and none of them gets lost.
 #
 # It takes the CPUs that an interrupt may go to from the class of the PCI device: for DSA all of
-# a package. A policy has it choose a CPU for each, and leaves other devices alone.
+# a package. A policy has it choose a CPU for each, and leaves other devices alone. How it spreads
+# them depends on all that the CPUs do, so CPUs are banned to have it move them.
 
 # shellcheck source=tools/testing/selftests/ims/ims.sh
 . "$(dirname "$0")/ims.sh"
@@ -61,12 +62,12 @@ pile_up()
 		echo "$cpu" > "/proc/irq/$irq/smp_affinity_list" || return 1
 	done
 	ktap_print_msg "CPUs: $(cpus)"
-	[ "$(cpus | xargs -n 1 | sort -u)" = "$cpu" ]
+	piled_up
 }
 
-spread_out()
+piled_up()
 {
-	[ "$(cpus | xargs -n 1 | sort -u | wc -l)" -gt 1 ]
+	[ "$(cpus | xargs -n 1 | sort -u)" = "$cpu" ]
 }
 
 moved_away()
@@ -123,24 +124,29 @@ finds_them()
 	stop && raise
 }
 
-spreads_them()
+# Nothing comes to that CPU any more.
+is_clear()
 {
-	policy balance_level=core && pile_up && raise && start "" && raise_until spread_out && raise
+	before=$(count_on "$cpu")
+	raise && raise && [ "$(count_on "$cpu")" = "$before" ]
 }
 
-spreads_them_again()
+clears_a_cpu()
+{
+	policy balance_level=core && pile_up && raise && start "$cpu" && raise_until moved_away &&
+		is_clear
+}
+
+clears_it_again()
 {
 	# It must not move them while they are counted.
 	kill -STOP "$balancer" && pile_up && kill -HUP "$balancer" && kill -CONT "$balancer" &&
-		raise_until spread_out && raise
+		raise_until moved_away && is_clear && stop
 }
 
-# With that CPU banned, they go to others, and nothing comes to it any more.
-clears_a_cpu()
+fills_it()
 {
-	stop && pile_up && start "$cpu" && raise_until moved_away || return 1
-	before=$(count_on "$cpu")
-	raise && raise && [ "$(count_on "$cpu")" = "$before" ] && stop
+	start "$others" && raise_until piled_up && raise && stop
 }
 
 counts_are_exact()
@@ -168,13 +174,14 @@ command -v irqbalance > /dev/null || skip_all "no irqbalance"
 [ "$(nproc)" -gt 1 ] || skip_all "one CPU"
 need_device
 cpu=$(sed 's/[-,].*//' /sys/devices/system/cpu/online)
+others=$((cpu + 1))-$(sed 's/.*[-,]//' /sys/devices/system/cpu/online)
 trap '[ -z "$balancer" ] || kill "$balancer"; clean_up' EXIT
 ktap_set_plan 8
 check "$interrupts interrupts" take
 check "irqbalance finds them" finds_them
-check "irqbalance spreads what all goes to CPU $cpu" spreads_them
-check "irqbalance spreads them again" spreads_them_again
 check "irqbalance clears CPU $cpu, which is banned" clears_a_cpu
+check "irqbalance clears it again" clears_it_again
+check "irqbalance moves them to CPU $cpu, as the others are banned" fills_it
 check "every one that was raised arrived once" counts_are_exact
 check "closing the file gives them back" give_back
 check "the kernel's log is clean" log_is_clean
