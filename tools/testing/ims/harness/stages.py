@@ -337,7 +337,7 @@ def isolated(kernel):
 def core(kernel):
     """What patches/ changes, without the library."""
     # A vector that is freed while an interrupt of it is pending.
-    yield Boot("vectors", run=("sh guest/module.sh vectors 10",))
+    yield Boot("vectors", run=("sh guest/module.sh vectors 12",))
     # The message store of a driver in C.
     if has_model():
         yield Boot("store", run=("sh guest/module.sh store 2",), model=())

@@ -7,6 +7,9 @@
 #include <linux/irq.h>
 #include <linux/irqdomain.h>
 #include <linux/module.h>
+#include <linux/msi.h>
+#include <linux/workqueue.h>
+#include <asm/apic.h>
 #include <asm/hw_irq.h>
 #include <asm/irqdomain.h>
 
@@ -19,6 +22,7 @@ struct line {
 
 static struct line first, second, many[MANY];
 static bool blocked, go;
+static unsigned int vector;
 static ktime_t until;
 
 static void block(void *unused)
@@ -31,12 +35,32 @@ static void block(void *unused)
 
 static call_single_data_t csd = CSD_INIT(block, NULL);
 
+/* CPU 1 gets one for the vector, and then another one, before it could free the vector. */
+static void block_and_send(struct work_struct *unused)
+{
+	local_bh_disable();
+	preempt_disable();
+	local_irq_disable();
+	block(NULL);
+	local_irq_enable();
+	if (READ_ONCE(go))
+		apic->send_IPI(1, vector);
+	mdelay(1);
+	preempt_enable();
+	local_bh_enable();
+}
+
+static DECLARE_WORK(work, block_and_send);
+
 /* CPU 1 handles no interrupts until let_go(), or for so long. */
-static void hold(unsigned int ms)
+static void hold(unsigned int ms, bool sends)
 {
 	go = false;
 	until = ktime_add_ms(ktime_get(), ms);
-	smp_call_function_single_async(1, &csd);
+	if (sends)
+		schedule_work_on(1, &work);
+	else
+		smp_call_function_single_async(1, &csd);
 	while (!READ_ONCE(blocked))
 		cpu_relax();
 }
@@ -89,7 +113,7 @@ static bool is_on(struct line *line, unsigned int cpu)
 
 static const struct test {
 	const char *name;
-	bool other, moved, dropped, freed, destroyed, cpu;
+	bool other, moved, dropped, twice, freed, destroyed, cpu;
 } tests[] = {
 	{ "next owner gets nothing", .other = true },
 	{ "next owner gets nothing after a move", .other = true, .moved = true },
@@ -97,19 +121,25 @@ static const struct test {
 	{ "requested again", .cpu = 1 },
 	{ "requested again for another CPU", },
 	{ "requested again after it was dropped", .dropped = true, .cpu = 1 },
+	{ "requested again after two were dropped", .dropped = true, .twice = true, .cpu = 1 },
+	{ "requested again after two were dropped and the vector was freed",
+	  .dropped = true, .twice = true, .freed = true, .cpu = 1 },
 	{ "requested again after the vector was freed", .dropped = true, .freed = true, .cpu = 1 },
 };
 
 static bool run(const struct test *test)
 {
 	struct irq_data *data = irq_get_irq_data(first.virq);
+	struct msi_msg msg = {};
 	bool good;
 
 	first.count = 0;
 	second.count = 0;
 	if (request(&first, 1))
 		return false;
-	hold(10000);
+	data->chip->irq_compose_msi_msg(data, &msg);
+	vector = msg.arch_data.vector;
+	hold(10000, test->twice);
 	data->chip->irq_retrigger(data);
 	if (test->moved)
 		irq_set_affinity(first.virq, cpumask_of(0));
@@ -118,6 +148,8 @@ static bool run(const struct test *test)
 		irq_domain_free_irqs(first.virq, 1);
 	if (test->dropped)
 		let_go();
+	if (test->twice)
+		flush_work(&work);
 	if (test->freed)
 		msleep(50);
 	if (test->other && !request(&second, 1)) {
@@ -142,7 +174,7 @@ static bool again(void)
 	int i;
 
 	first.count = 0;
-	hold(10000);
+	hold(10000, false);
 	data->chip->irq_retrigger(data);
 	for (i = 0; i < 3 && requested; i++) {
 		free_irq(first.virq, &first);
@@ -168,7 +200,7 @@ static bool full(void)
 	while (line < last && !is_on(line, 1))
 		line++;
 	if (line < last && last < many + MANY) {
-		hold(500);
+		hold(500, false);
 		free_irq(line->virq, line);
 		good = !request(last, 1);
 		if (good)
