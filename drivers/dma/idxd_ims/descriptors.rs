@@ -20,7 +20,9 @@ use kernel::{
     dma::Coherent,
     io::{
         io_read,
-        io_write, //
+        io_write,
+        IoBase,
+        SysMem, //
     },
     prelude::*, //
 };
@@ -151,22 +153,36 @@ impl DescriptorMemory {
         self.records.dma_address() + offset as u64
     }
 
-    fn head(&self, index: usize) -> CompletionHead {
-        let head = io_read!(self.records, [build: index % ENTRIES][build: 0]);
+    fn head(records: SysMem<'_, [Records; ENTRIES]>, index: usize) -> CompletionHead {
+        let head = io_read!(records, [build: index % ENTRIES][build: 0]);
 
         CompletionHead::from_raw(head)
     }
 
-    /// Returns whether the device has written the completion record of an entry.
+    /// Returns those of the entries, one in each bit, whose completion record the device has
+    /// written.
     #[inline]
-    pub(crate) fn is_written(&self, index: usize) -> bool {
-        self.head(index).status().get() != 0
+    pub(crate) fn written(&self, mut entries: u64) -> impl Iterator<Item = usize> + '_ {
+        // Found once: interrupt handlers look at each entry in use.
+        let records = self.records.as_view().as_sys_mem();
+
+        core::iter::from_fn(move || {
+            while entries != 0 {
+                let index = entries.trailing_zeros() as usize;
+
+                entries &= entries - 1;
+                if Self::head(records, index).status().get() != 0 {
+                    return Some(index);
+                }
+            }
+            None
+        })
     }
 
     /// Reads the completion record of an entry, if the device has written it.
     pub(crate) fn record(&self, index: usize) -> Option<Record> {
         // The status is in this word, which is read first.
-        let mut head = self.head(index);
+        let mut head = Self::head(self.records.as_view().as_sys_mem(), index);
         if head.status().get() == 0 {
             return None;
         }

@@ -221,14 +221,8 @@ impl<'a> Entries<'a> {
 
     /// Ends the items that the device has completed. May be called from an interrupt handler.
     pub(crate) fn reap(&self) {
-        let mut busy = self.turns.busy();
-
-        while busy != 0 {
-            let index = busy.trailing_zeros() as usize;
-            busy &= busy - 1;
-            if self.memory.is_written(index) {
-                self.reap_one(index);
-            }
+        for index in self.memory.written(self.turns.busy()) {
+            self.reap_one(index);
         }
     }
 
